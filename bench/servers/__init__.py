@@ -1,0 +1,1 @@
+"""The servers that sse-hub is compared with: GET /stream, POST /broadcast and nothing more."""

@@ -1,0 +1,129 @@
+"""Request bodies: from bytes to a checked struct, without a number's spelling or a key's order being lost.
+
+`data` stays what its publisher sent because the struct is decoded straight from the body's bytes, with `msgspec.Raw`
+for `data`. All checks of JSON syntax but one are the decoder's; it takes the inside of a raw string as it is, so
+the body's UTF-8 is checked before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import msgspec
+from litestar import Request
+
+from sse_adapters.http.problems import BadRequest, Fault
+from sse_domain.errors import TooLarge
+
+MAX_BODY = 1024 * 1024
+MAX_BATCH_BODY = 16 * 1024 * 1024
+MAX_LENGTH_DIGITS = 18  # of a Content-Length that is worth reading as a number
+MAX_FAULTS = 20  # told at once
+
+T = TypeVar("T")
+
+
+async def read_json(request: Request[Any, Any, Any], kind: type[T], *, limit: int = MAX_BODY) -> T:
+    """The request's body as a `kind` (a msgspec Struct).
+
+    Raises BadRequest for what is not JSON (415, 400) or not a `kind` (400), TooLarge beyond `limit` bytes: what is
+    announced as larger is not read at all, and of what turns out larger nothing is kept.
+    """
+    _check_media_type(request)
+    return decode_json(await _read(request, limit), kind)
+
+
+async def read_optional_json(request: Request[Any, Any, Any], kind: type[T], default: T) -> T:
+    """As `read_json`; `default` for a request that has no body."""
+    body = await _read(request, MAX_BODY)
+    if not body:
+        return default
+    _check_media_type(request)
+    return decode_json(body, kind)
+
+
+def decode_json(body: bytes, kind: type[T]) -> T:
+    """The struct that this JSON text spells. Raises BadRequest with all that is wrong."""
+    try:
+        if not body.isascii():
+            body.decode()  # only to check it
+        return _decoder(kind).decode(body)
+    except msgspec.ValidationError as error:
+        raise BadRequest.of(_faults(body, kind, error)) from None
+    except UnicodeDecodeError:
+        raise BadRequest("the body is not UTF-8", code="invalid_json") from None
+    except RecursionError:
+        raise BadRequest("the body is nested too deeply", code="invalid_json") from None
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"the body is not JSON: {error}", code="invalid_json") from None
+
+
+@cache
+def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+    return msgspec.json.Decoder(kind)
+
+
+def _check_media_type(request: Request[Any, Any, Any]) -> None:
+    media_type, *parameters = request.headers.get("content-type", "").lower().split(";")
+    charset = [parameter.strip().replace('"', "") for parameter in parameters]
+    if media_type.strip() != "application/json" or charset not in ([], ["charset=utf-8"]):
+        raise BadRequest(
+            "the body must be application/json in UTF-8",
+            code="unsupported_media_type",
+            status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        )
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise BadRequest(
+            "the body must not be compressed",
+            code="unsupported_content_encoding",
+            status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        )
+
+
+async def _read(request: Request[Any, Any, Any], limit: int) -> bytes:
+    too_large = TooLarge(f"the body must be at most {limit} bytes", code="body_too_large")
+    announced = request.headers.get("content-length", "0")
+    if len(announced) > MAX_LENGTH_DIGITS or not announced.isdecimal() or int(announced) > limit:
+        raise too_large
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        event = await request.receive()
+        if event["type"] == "http.disconnect":
+            raise BadRequest("the body was cut off", code="incomplete_body")
+        piece = event.get("body", b"")
+        size += len(piece)
+        if size > limit:
+            raise too_large
+        pieces.append(piece)
+        if not event.get("more_body", False):
+            return b"".join(pieces)
+
+
+def _faults(body: bytes, kind: type[Any], first: msgspec.ValidationError) -> list[Fault]:
+    """The decoder stops at the first fault, so look at each field by itself."""
+    try:
+        fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except msgspec.ValidationError:
+        return [Fault("body", str(first))]
+    return list(_each_fault(fields, kind))[:MAX_FAULTS] or [Fault("body", str(first))]
+
+
+def _each_fault(fields: dict[str, msgspec.Raw], kind: type[Any]) -> Iterator[Fault]:
+    known = msgspec.structs.fields(kind)
+    for field in known:
+        value = fields.pop(field.encode_name, None)
+        if value is None:
+            if field.required:
+                yield Fault(field.encode_name, "is required")
+            continue
+        try:
+            msgspec.json.decode(value, type=field.type)
+        except msgspec.ValidationError as error:
+            detail, _, place = str(error).partition(" - at `$")
+            yield Fault(field.encode_name + place.rstrip("`"), detail)
+    for name in fields:
+        yield Fault(name[:64], "is not a field of this request", "unknown_field")

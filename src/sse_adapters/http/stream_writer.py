@@ -1,0 +1,167 @@
+"""Writing one stream's frames to its socket, through ASGI `send`, without a task switch.
+
+An ASGI server's `send` only suspends when the socket takes no more. So it is stepped once, by hand: when it finishes at
+once, the frame is written, and a fan-out to thousands of streams wakes no task. When it suspends, the stream is blocked,
+and a task of its own drives that same call to its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from types import coroutine
+from typing import Any, cast
+
+from litestar.types import HTTPResponseBodyEvent, Receive, Send
+
+from sse_adapters.http.frames import BatchEncoder, MessageBatch, control_frame, retry_frame, standing_frame
+from sse_domain.ports import FrameWriter
+
+log = logging.getLogger("sse_hub.http")
+
+
+def _nobody_waits() -> None:
+    """`drained` until the hub sets its own."""
+
+
+class AsgiFrameWriter(FrameWriter):
+    """The frames of one response whose head has been sent.
+
+    `transport` is the connection's own, if the server offers it: only that can cut off a reader that takes nothing.
+    """
+
+    __slots__ = (
+        "_encoder",
+        "_kept",
+        "_send",
+        "_transport",
+        "_waiting",
+        "_writing",
+        "blocked",
+        "drained",
+        "ended",
+    )
+
+    def __init__(self, send: Send, encoder: BatchEncoder, transport: asyncio.WriteTransport | None) -> None:
+        self.blocked = False
+        self.drained: Callable[[], None] = _nobody_waits
+        self.ended = False  # nothing more will be written: closed from this side, or the reader is gone
+        self._encoder = encoder
+        self._send = send
+        self._transport = transport
+        self._waiting: asyncio.Task[Any] | None = None
+        self._writing: asyncio.Task[None] | None = None
+        # Frames in hand when the stream got blocked: its first ones are given as one step, without a look in between.
+        self._kept = b""
+
+    def retry(self, retry_ms: int) -> None:
+        """Write how long the reader is to wait before it reconnects."""
+        self._write(retry_frame(retry_ms))
+
+    def give(self, batch: MessageBatch) -> None:
+        self._write(self._encoder.encode(batch))
+
+    def control(self, event: str, payload: Mapping[str, object]) -> None:
+        self._write(control_frame(event, payload))
+
+    def stand(self, cursor: str, *, heartbeat: bool) -> None:
+        self._write(standing_frame(cursor, heartbeat=heartbeat))
+
+    def close(self, reason: str, *, reconnect: bool, retry_ms: int | None = None) -> None:
+        if self.ended:
+            return
+        if not self.blocked:
+            payload = {"reason": reason, "reconnect": reconnect}
+            self._write(control_frame("sse.close", payload, retry_ms=retry_ms), last=True)
+        if self.blocked:
+            self._cut_off()
+        self._end()
+
+    async def over(self, receive: Receive) -> None:
+        """Wait until the reader has left or the stream was ended from this side; then nothing is written any more."""
+        self._waiting = asyncio.current_task()
+        try:
+            while not self.ended and (await receive())["type"] != "http.disconnect":
+                pass
+        except asyncio.CancelledError:
+            if self._waiting is not None:
+                raise
+        finally:
+            self._waiting = None
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Write nothing any more, without a last word. Idempotent."""
+        self.ended = True
+        self._kept = b""
+        if self._writing is not None:
+            self._writing.cancel()
+
+    def _write(self, frames: bytes, *, last: bool = False) -> None:
+        if self.ended:
+            return
+        if self.blocked:
+            self._kept += frames
+            return
+        event: HTTPResponseBodyEvent = {"type": "http.response.body", "body": frames, "more_body": not last}
+        sending = cast("Coroutine[Any, None, None]", self._send(event))
+        try:
+            waiting_for = sending.send(None)
+        except StopIteration:
+            return
+        except Exception as error:
+            self._failed(error)
+            return
+        self.blocked = True
+        self._writing = asyncio.get_running_loop().create_task(self._drive(sending, waiting_for))
+
+    async def _drive(self, sending: Coroutine[Any, None, None], waiting_for: object) -> None:
+        """Bring a suspended write to its end, then what was kept meanwhile, and then let the hub go on."""
+        try:
+            await _resumed(sending, waiting_for)
+            while self._kept and not self.ended:
+                frames, self._kept = self._kept, b""
+                await self._send({"type": "http.response.body", "body": frames, "more_body": True})
+        except Exception as error:
+            self._failed(error)
+            return
+        self._writing = None
+        self.blocked = False
+        if not self.ended:
+            self.drained()
+
+    def _failed(self, error: Exception) -> None:
+        # A vanished reader is told by an OSError on some servers (ASGI 2.4) and is no error.
+        if not isinstance(error, OSError):
+            log.error("writing to a stream failed", exc_info=error)
+        self._end()
+
+    def _cut_off(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+        elif self._writing is not None:
+            self._writing.cancel()
+
+    def _end(self) -> None:
+        """Release the task that waits in `over`: not every server tells a finished response by `http.disconnect`."""
+        self.ended = True
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.cancel()
+
+
+@coroutine
+def _resumed(sending: Coroutine[Any, Any, None], waiting_for: object) -> Generator[Any, Any, None]:
+    """Await the rest of a coroutine that has been stepped already and waits for `waiting_for`."""
+    while True:
+        try:
+            outcome = yield waiting_for
+        except BaseException as error:
+            step: Callable[[], object] = lambda: sending.throw(error)  # noqa: B023, E731
+        else:
+            step = lambda: sending.send(outcome)  # noqa: B023, E731
+        try:
+            waiting_for = step()
+        except StopIteration:
+            return

@@ -1,0 +1,142 @@
+"""The audience rule (SPEC §3.6) as ranges of an index, so that a read costs what the reader is owed, not the log.
+
+An audience is a list of *runs*: one receiver each, with the seqs and event types of it that are admitted. A read is a
+run in a *lane*: a priority and the seqs of it that are asked for. `idx_receiver_seq` holds the messages of every run in
+every lane together, by seq. Runs and lanes reach a statement as JSON, so a user with a thousand subscriptions is served
+by the same statement as one with none.
+
+No two runs of an audience overlap, so no message is found twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import CTE, ColumnElement, Integer, Select, String, and_, bindparam, or_, select, true
+
+from sse_adapters.sql.dialect import greatest, json_item, json_list, least
+from sse_adapters.sql.schema import UtcDateTime, message, read_mark
+from sse_domain.cursor import MAX_SEQ, Positions
+from sse_domain.message import Priority, Receiver, ReceiverType
+from sse_domain.subscription import Audience
+
+_Run = tuple[str, str | None, int, int, Sequence[str] | None]  # receiver, after, through, event types
+
+EVERYTHING = Positions.level(MAX_SEQ)
+# As of then no message has expired.
+BEFORE_ALL_TIME = datetime.fromisoformat("0001-01-01T00:00:00+00:00")
+
+NOT_EXPIRED = or_(message.c.expire_at.is_(None), message.c.expire_at > bindparam("now", type_=UtcDateTime))
+IS_READ = (
+    select(read_mark.c.seq)
+    .where(read_mark.c.user_id == bindparam("user_id"), read_mark.c.seq == message.c.id)
+    .correlate(message)
+    .exists()
+)
+
+
+def reach(
+    audience: Audience, after: Sequence[int | None], through: Positions, now: datetime, group: str | None = None
+) -> dict[str, Any]:
+    """The parameters of every statement here: what `audience` admits and is not expired at `now`.
+
+    Of each priority what lies beyond `after` (None: nothing), up to and including `through`; only messages to `group`,
+    if given.
+    """
+    lanes = [(p.value, after[p], through[p]) for p in Priority if after[p] is not None]
+    runs = [run for run in _runs(audience) if group is None or run[:2] == (ReceiverType.GROUP, group)]
+    return parameters(runs, lanes, audience.user_id, now)
+
+
+def reach_of_receiver(receiver: Receiver, after: Positions, now: datetime) -> dict[str, Any]:
+    """The parameters for what is addressed to exactly `receiver`, read or not."""
+    lanes = [(priority.value, after[priority], MAX_SEQ) for priority in Priority]
+    return parameters([(*receiver, 0, MAX_SEQ, None)], lanes, None, now)
+
+
+def parameters(
+    runs: Sequence[_Run], lanes: Sequence[tuple[int, int | None, int]], user_id: str | None, now: datetime
+) -> dict[str, Any]:
+    return {
+        "runs": json.dumps(runs, ensure_ascii=False),
+        "lanes": json.dumps(lanes),
+        "user_id": user_id,
+        "now": now,
+    }
+
+
+def _runs(audience: Audience) -> Iterator[_Run]:
+    """Agrees with `Audience.admits`, which is the rule."""
+    wanted = None if audience.event_types is None else sorted(audience.event_types)
+    yield ReceiverType.BROADCAST, None, 0, MAX_SEQ, wanted
+    if audience.user_id is not None:
+        yield ReceiverType.USER, audience.user_id, 0, MAX_SEQ, wanted
+    if audience.client_id is not None:
+        yield ReceiverType.CLIENT, audience.client_id, 0, MAX_SEQ, wanted
+    for group in audience.groups:
+        yield ReceiverType.GROUP, group, audience.groups_after, MAX_SEQ, wanted
+    for group, subscription in audience.subscriptions.items():
+        through = audience.groups_after if group in audience.groups else MAX_SEQ
+        types: Sequence[str] | None = subscription.event_types
+        if types is None:
+            types = wanted
+        elif wanted is not None:
+            types = [name for name in types if name in wanted]
+        if subscription.joined_after < through:
+            yield ReceiverType.GROUP, group, subscription.joined_after, through, types
+
+
+def _spans() -> CTE:
+    """Every run in every lane. Made once per statement: as a mere part of it, it would be worked out for each message."""
+    run, lane = json_list(bindparam("runs", type_=String)), json_list(bindparam("lanes", type_=String))
+    spans = select(
+        json_item(run.c.value, 0).label("receiver_type"),
+        json_item(run.c.value, 1).label("receiver_id"),
+        json_item(lane.c.value, 0).label("priority"),
+        greatest(json_item(run.c.value, 2), json_item(lane.c.value, 1)).label("after"),
+        least(json_item(run.c.value, 3), json_item(lane.c.value, 2)).label("through"),
+        json_item(run.c.value, 4).label("event_types"),
+    )
+    return spans.select_from(run.join(lane, true())).cte("span").prefix_with("MATERIALIZED")
+
+
+_span = _spans()
+
+
+def _in_reach(read: bool | None) -> ColumnElement[bool]:
+    """The condition on a message of a span; that it is read, that it is not, or (None) either."""
+    admitted = json_list(_span.c.event_types)
+    return and_(
+        message.c.receiver_type == _span.c.receiver_type,
+        message.c.receiver_id.is_not_distinct_from(_span.c.receiver_id),
+        message.c.priority == _span.c.priority,
+        message.c.id > _span.c.after,
+        message.c.id <= _span.c.through,
+        NOT_EXPIRED,
+        or_(_span.c.event_types.is_(None), message.c.event_type.in_(select(admitted.c.value).correlate(_span))),
+        true() if read is None else IS_READ if read else ~IS_READ,
+    )
+
+
+@cache
+def every(*columns: Any, read: bool | None) -> Select[Any]:
+    """`columns` of every message in reach."""
+    return select(*columns).select_from(_span.join(message, _in_reach(read)))
+
+
+@cache
+def nearest(*, read: bool | None, descending: bool = False) -> Select[Any]:
+    """The id, priority and size of messages in reach, at least the first `limit` of each lane by seq; not in order.
+
+    Each span stops at `limit` of its own, so what lies beyond is not touched.
+    """
+    order = message.c.id.desc() if descending else message.c.id
+    first = select(message.c.id).where(_in_reach(read)).correlate(_span).order_by(order)
+    found = message.alias("found")
+    return select(found.c.id, found.c.priority, found.c.data_bytes).select_from(
+        _span.join(found, found.c.id.in_(first.limit(bindparam("limit", type_=Integer))))
+    )

@@ -1,0 +1,98 @@
+"""Rows and the values they stand for, one pair per table."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import Row, RowMapping
+
+from sse_adapters.sql import schema
+from sse_domain.cursor import Positions
+from sse_domain.inbox import Status
+from sse_domain.message import Message, Priority, Receiver, ReceiverType
+from sse_domain.ports import Delivered
+from sse_domain.subscription import Subscription
+
+MESSAGE_COLUMNS = (
+    schema.message.c.event_id,
+    schema.message.c.id,
+    schema.message.c.event_type,
+    schema.message.c.receiver_type,
+    schema.message.c.receiver_id,
+    schema.message.c.priority,
+    schema.message.c.data,
+    schema.message.c.created_at,
+    schema.message.c.ttl,
+    schema.message.c.expire_at,
+)
+
+
+def to_message(row: Row[Any]) -> Message:
+    """The message of a row that begins with MESSAGE_COLUMNS."""
+    event_id, seq, event_type, kind, identity, priority, data, created_at, ttl, expire_at = row[:10]
+    return Message(
+        event_id=event_id,
+        seq=seq,
+        event_type=event_type,
+        receiver=Receiver(ReceiverType(kind), identity),
+        priority=Priority(priority),
+        data=data.encode(),
+        created_at=created_at,
+        ttl=ttl,
+        expire_at=expire_at,
+    )
+
+
+def from_message(message: Message) -> dict[str, Any]:
+    """The row of a message just appended."""
+    kind, identity = message.receiver
+    return {
+        "id": message.seq,
+        "event_id": message.event_id,
+        "event_type": message.event_type,
+        "receiver_type": kind.value,
+        "receiver_id": identity,
+        "group_name": identity if kind is ReceiverType.GROUP else None,
+        "priority": message.priority.value,
+        "status": Status.PENDING.value,
+        "ttl": message.ttl,
+        "expire_at": message.expire_at,
+        "created_at": message.created_at,
+        "data_bytes": len(message.data),
+        "data": message.data.decode(),
+    }
+
+
+def to_subscription(row: RowMapping) -> Subscription:
+    return Subscription(
+        user_id=row["user_id"],
+        group=row["group_name"],
+        event_types=None if row["event_types"] is None else tuple(json.loads(row["event_types"])),
+        joined_after=row["joined_after"],
+    )
+
+
+def from_subscription(subscription: Subscription) -> dict[str, Any]:
+    """The row of a standing subscription."""
+    types = subscription.event_types
+    return {
+        "user_id": subscription.user_id,
+        "group_name": subscription.group,
+        "event_types": None if types is None else json.dumps(types),
+        "status": 1,
+        "joined_after": subscription.joined_after,
+    }
+
+
+def to_delivered(row: RowMapping) -> Delivered:
+    return Delivered(Positions(row["normal"], row["high"], row["urgent"]), row["seen_at"])
+
+
+def from_delivered(reader: Receiver, given: Delivered) -> dict[str, Any]:
+    return {
+        "reader_type": reader.type.value,
+        "reader_id": reader.id,
+        **given.positions._asdict(),
+        "seen_at": given.seen_at,
+    }

@@ -1,0 +1,223 @@
+"""One open stream: a Delivery (what to give), a FrameWriter (where to), and the pump between them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from sse_domain.api import ClientInfo, OpenStream
+from sse_domain.cursor import Positions, encode_cursor, encode_level
+from sse_domain.delivery import Delivery, Given
+from sse_domain.errors import Unavailable
+from sse_domain.inbox import UnreadCounts
+from sse_domain.message import Receiver, ReceiverType
+from sse_domain.ports import FrameWriter, MessageLog
+from sse_domain.replay import ReadRequest
+
+from sse_app.clock import Clock
+
+log = logging.getLogger("sse_hub.streams")
+
+WRITE_MESSAGES = 64  # what one write may carry: enough to coalesce, small enough to let urgent ones in between
+WRITE_BYTES = 128 * 1024
+
+
+class FeedHead:
+    """Where this node's feed stands: shared by all streams, moved by the hub alone."""
+
+    __slots__ = ("epoch", "level_cursor", "seq")
+
+    def __init__(self) -> None:
+        self.epoch = ""
+        self.seq = 0
+        self.level_cursor = ""
+
+    def move(self, seq: int) -> None:
+        self.seq = seq
+        self.level_cursor = encode_level(seq, self.epoch)
+
+
+class StreamFlow:
+    """What the pumps of all streams share: the head, the log, a bound on concurrent reads of it, and counters."""
+
+    def __init__(self, message_log: MessageLog, clock: Clock, concurrentreads: int) -> None:
+        self.head = FeedHead()
+        self.clock = clock
+        self.delivered = 0
+        self.replayed = 0
+        self.dropped = 0
+        self._log = message_log
+        self._turns = asyncio.Semaphore(concurrentreads)
+        self.reads: set[asyncio.Task[None]] = set()
+
+    def start_read(self, connection: Connection, request: ReadRequest) -> None:
+        """Read the log for a stream that is behind, in a task of its own, and pump it when done."""
+        task = asyncio.get_running_loop().create_task(self._read(connection, request))
+        self.reads.add(task)
+        task.add_done_callback(self.reads.discard)
+
+    async def _read(self, connection: Connection, request: ReadRequest) -> None:
+        delivery = connection.delivery
+        try:
+            async with self._turns:
+                page = await self._log.replay(delivery.audience, request, self.clock.now())
+        except Unavailable as error:
+            log.warning("a stream waits for the log: %s", error.detail, extra={"client_id": connection.client_id})
+            delivery.read_failed()  # the next heartbeat tick asks again
+            return
+        delivery.page(page)
+        self.replayed += len(page.messages)
+        connection.pump()
+
+    async def stop(self) -> None:
+        """Wait for running reads; their streams are closed, so nothing comes of them."""
+        for task in self.reads:
+            task.cancel()
+        await asyncio.gather(*self.reads, return_exceptions=True)
+
+
+class Connection(OpenStream):
+    """An open stream of a client, and of a user if it has one.
+
+    `remember` says that what it is given counts as delivered to its readers: it is unfiltered and not anonymous.
+    """
+
+    __slots__ = (
+        "_flow",
+        "_forget",
+        "blocked_since",
+        "client_id",
+        "closed",
+        "connected_at",
+        "connection_id",
+        "delivery",
+        "named_client",
+        "recorded",
+        "unread_owed",
+        "wants_unread",
+        "writer",
+    )
+
+    def __init__(
+        self,
+        *,
+        connection_id: str,
+        client_id: str,
+        named_client: bool,
+        wants_unread: bool,
+        connected_at: datetime,
+        delivery: Delivery,
+        writer: FrameWriter,
+        flow: StreamFlow,
+        forget: Callable[[Connection], None],
+    ) -> None:
+        self.connection_id = connection_id
+        self.client_id = client_id
+        self.named_client = named_client
+        self.wants_unread = wants_unread
+        self.connected_at = connected_at
+        self.delivery = delivery
+        self.writer = writer
+        self.closed = False
+        self.blocked_since: float | None = None
+        self.recorded: tuple[int, ...] = (0, 0, 0)
+        self.unread_owed: UnreadCounts | None = None
+        self._flow = flow
+        self._forget = forget
+
+    @property
+    def user_id(self) -> str | None:
+        return self.delivery.audience.user_id
+
+    def readers(self) -> list[Receiver]:
+        """Whom this stream stands for: its user, and its client if the application named it."""
+        readers = []
+        if self.user_id is not None:
+            readers.append(Receiver(ReceiverType.USER, self.user_id))
+        if self.named_client:
+            readers.append(Receiver(ReceiverType.CLIENT, self.client_id))
+        return readers
+
+    def given(self) -> Positions:
+        """What counts as delivered to its readers: nothing for a filtered stream (SPEC §4, pending)."""
+        if self.delivery.audience.event_types is not None:
+            return Positions(0, 0, 0)
+        return Positions(*self.delivery.given)
+
+    def pump(self) -> None:
+        """Write whatever may be written now; if the log must be read first, start that."""
+        flow, delivery, writer = self._flow, self.delivery, self.writer
+        while not (self.closed or writer.blocked):
+            given = delivery.pull(flow.clock.now(), flow.head.seq, limit=WRITE_MESSAGES, max_bytes=WRITE_BYTES)
+            if not given:
+                request = delivery.read_request(flow.head.seq)
+                if request is not None:
+                    flow.start_read(self, request)
+                return
+            flow.delivered += len(given)
+            writer.give([(item.message, self._cursor(item)) for item in given])
+
+    def drained(self) -> None:
+        """The writer takes frames again."""
+        self.blocked_since = None
+        if self.unread_owed is not None:
+            self.tell_unread(self.unread_owed)
+        self.pump()
+
+    def tell_unread(self, counts: UnreadCounts) -> None:
+        """Write `sse.unread`, or keep the newest counts until the writer takes frames again."""
+        if self.closed:
+            return
+        if self.writer.blocked:
+            self.unread_owed = counts
+            return
+        self.unread_owed = None
+        self.writer.control("sse.unread", counts.payload(self.user_id))
+
+    def beat(self) -> None:
+        """Heartbeat: a sign of life that also moves the reader's cursor on (SPEC §2)."""
+        if not (self.closed or self.writer.blocked):
+            self.writer.stand(self.cursor(), heartbeat=True)
+
+    def cursor(self) -> str:
+        """The cursor for a frame that carries no message."""
+        head = self._flow.head
+        if self.delivery.level:
+            return head.level_cursor
+        positions = self.delivery.positions(head.seq)
+        return encode_cursor(max(positions), head.epoch, positions)
+
+    def end(self, reason: str, *, reconnect: bool, retry_ms: int | None = None) -> None:
+        """End the stream from this side, with `sse.close` as its last frame."""
+        if not self.closed:
+            self.leave()
+            self.writer.close(reason, reconnect=reconnect, retry_ms=retry_ms)
+
+    def leave(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self._forget(self)
+            self._flow.dropped += self.delivery.dropped
+            self.delivery.close()
+
+    def info(self) -> ClientInfo:
+        audience = self.delivery.audience
+        return ClientInfo(
+            connection_id=self.connection_id,
+            client_id=self.client_id,
+            user_id=audience.user_id,
+            groups=sorted(audience.groups | audience.subscriptions.keys()),
+            event_types=None if audience.event_types is None else sorted(audience.event_types),
+            state=self.delivery.state.value,
+            connected_at=self.connected_at,
+        )
+
+    def _cursor(self, given: Given) -> str | None:
+        seq = given.message.seq
+        if seq is None:
+            return None
+        epoch = self._flow.head.epoch
+        return encode_level(seq, epoch) if given.positions is None else encode_cursor(seq, epoch, given.positions)
+

@@ -1,0 +1,132 @@
+"""The composition root: which object is made from which. The only place that knows dependency_injector.
+
+Declarations only. Everything is a singleton of its container, and every node has a container of its own.
+"""
+
+from __future__ import annotations
+
+from dependency_injector import containers, providers
+
+from sse_adapters.http.app import http_app
+from sse_adapters.http.options import HttpOptions
+from sse_adapters.memory import MemoryStore
+from sse_adapters.sql.store import SqlStore
+from sse_domain.delivery import Caps
+
+from sse_app.clock import SystemClock
+from sse_app.connection import StreamFlow
+from sse_app.delivered import DeliveredLedger
+from sse_app.feed import Feed
+from sse_app.heartbeat import Heartbeat
+from sse_app.hub import Hub
+from sse_app.janitor import Janitor
+from sse_app.node import Node
+from sse_app.opening import StreamOpener
+from sse_app.publisher import Publisher
+from sse_app.sequencer import Sequencer
+from sse_app.service import HubService
+from sse_app.settings import Settings, SettingsError
+from sse_app.unread import UnreadWatch
+
+CONCURRENT_READS = 16  # reads of the log that streams may have running at once
+
+
+class Container(containers.DeclarativeContainer):
+    settings = providers.Dependency(instance_of=Settings)
+    clock = providers.Singleton(SystemClock)
+
+    storage = providers.Callable(lambda url: storage_kind(url), settings.provided.database_url)
+    store = providers.Selector(
+        storage,
+        memory=providers.Singleton(MemoryStore),
+        sqlite=providers.Singleton(SqlStore, settings.provided.database_url),
+    )
+
+    flow = providers.Singleton(StreamFlow, store.provided.log, clock, CONCURRENT_READS)
+    hub = providers.Singleton(Hub, flow)
+    unread = providers.Singleton(UnreadWatch, store.provided.inbox, hub, clock)
+    feed = providers.Singleton(Feed, store.provided.log, hub, unread)
+    sequencer = providers.Singleton(Sequencer, store.provided.log, feed, clock)
+    publisher = providers.Singleton(Publisher, store.provided.log, sequencer, hub, clock)
+    ledger = providers.Singleton(DeliveredLedger, store.provided.inbox, hub, clock)
+    heartbeat = providers.Singleton(
+        Heartbeat,
+        hub,
+        clock,
+        seconds=settings.provided.heartbeat_seconds,
+        timeout_seconds=settings.provided.timeout_seconds,
+    )
+    caps = providers.Singleton(
+        Caps,
+        waiting_messages=settings.provided.stream_buffer_messages,
+        waiting_bytes=settings.provided.stream_buffer_bytes,
+    )
+    opener = providers.Singleton(
+        StreamOpener,
+        message_log=store.provided.log,
+        inbox=store.provided.inbox,
+        subscriptions=store.provided.subscriptions,
+        hub=hub,
+        feed=feed,
+        ledger=ledger,
+        unread=unread,
+        heartbeat=heartbeat,
+        clock=clock,
+        caps=caps,
+    )
+    service = providers.Singleton(
+        HubService,
+        message_log=store.provided.log,
+        inbox=store.provided.inbox,
+        subscriptions=store.provided.subscriptions,
+        hub=hub,
+        feed=feed,
+        sequencer=sequencer,
+        publisher=publisher,
+        opener=opener,
+        ledger=ledger,
+        unread=unread,
+        clock=clock,
+        storage=storage,
+    )
+    janitor = providers.Singleton(
+        Janitor, store.provided.retention, unread, clock, retention_days=settings.provided.retention_days
+    )
+    node = providers.Singleton(
+        Node,
+        store=store,
+        streams=hub,
+        feed=feed,
+        sequencer=sequencer,
+        service=service,
+        heartbeat=heartbeat,
+        unread=unread,
+        ledger=ledger,
+        janitor=janitor,
+        cleanup_seconds=settings.provided.cleanup_seconds,
+        drain_seconds=settings.provided.drain_seconds,
+        retry_ms=settings.provided.retry_ms,
+    )
+
+    http_options = providers.Singleton(
+        HttpOptions,
+        prefix=settings.provided.path_prefix,
+        cors_origins=settings.provided.origins,
+        retry_ms=settings.provided.retry_ms,
+    )
+    app = providers.Singleton(http_app, service, http_options)
+
+
+def storage_kind(url: str) -> str:
+    """Which store a database URL names. Raises SettingsError."""
+    if url == "memory://":
+        return "memory"
+    if url.startswith("sqlite+aiosqlite://"):
+        return "sqlite"
+    raise SettingsError("SSE_DATABASE_URL: must begin with sqlite+aiosqlite:// or be memory://")
+
+
+def build_container(settings: Settings) -> Container:
+    """A node's objects, none of them started. Raises SettingsError."""
+    storage_kind(settings.database_url)
+    return Container(settings=providers.Object(settings))

@@ -1,0 +1,78 @@
+"""The record of what readers have been given: what `pending` and last-seen are answered from (SPEC §4).
+
+Streams note what they give in memory. The ledger writes it to the inbox every few seconds and after a stream has
+ended; until then questions are answered from both. A crash forgets at most those seconds: a reader without a cursor
+may then be given something again, never too little.
+"""
+
+from __future__ import annotations
+
+from sse_domain.cursor import START, Positions
+from sse_domain.message import Receiver, ReceiverType
+from sse_domain.ports import Delivered, Inbox
+
+from sse_app.clock import Clock
+from sse_app.connection import Connection
+from sse_app.hub import Hub
+
+RECORDS_AT_ONCE = 500  # a transaction's worth, so that a flush for everyone does not hold up sends
+
+
+class DeliveredLedger:
+    def __init__(self, inbox: Inbox, hub: Hub, clock: Clock) -> None:
+        self._inbox = inbox
+        self._hub = hub
+        self._clock = clock
+        self._due: dict[Receiver, Delivered] = {}
+
+    def left(self, connection: Connection) -> None:
+        """A stream has ended: what it was given is due to be written."""
+        self._note(connection)
+
+    async def of(self, reader: Receiver) -> Delivered | None:
+        """What this reader has been given up to now, or None if it was never seen. Raises StoreUnavailable."""
+        records = [await self._inbox.delivered(reader), self._due.get(reader)]
+        records += [Delivered(c.given(), self._clock.now()) for c in self._streams_of(reader)]
+        known = [record for record in records if record is not None]
+        if not known:
+            return None
+        merged = known[0]
+        for record in known[1:]:
+            merged = _merge(merged, record)
+        return merged
+
+    async def positions(self, user_id: str) -> Positions:
+        """What the user's unfiltered streams have been given up to now. Raises StoreUnavailable."""
+        record = await self.of(Receiver(ReceiverType.USER, user_id))
+        return START if record is None else record.positions
+
+    async def flush(self) -> None:
+        """Write what is due. Raises StoreUnavailable; what was not written stays due."""
+        for connection in self._hub.connections:
+            if connection.given() != connection.recorded:
+                connection.recorded = connection.given()
+                self._note(connection)
+        waiting = list(self._due.items())
+        for start in range(0, len(waiting), RECORDS_AT_ONCE):
+            records = dict(waiting[start : start + RECORDS_AT_ONCE])
+            await self._inbox.record_delivered(records)
+            for reader, record in records.items():
+                if self._due.get(reader) is record:  # unless it grew while it was written
+                    del self._due[reader]
+
+    def _note(self, connection: Connection) -> None:
+        record = Delivered(connection.given(), self._clock.now())
+        for reader in connection.readers():
+            before = self._due.get(reader)
+            self._due[reader] = record if before is None else _merge(before, record)
+
+    def _streams_of(self, reader: Receiver) -> list[Connection]:
+        kind, identity = reader
+        if kind is ReceiverType.CLIENT:
+            return list(self._hub.clients.get(identity or "", ()))
+        user = self._hub.users.get(identity or "")
+        return [] if user is None else list(user.connections)
+
+
+def _merge(one: Delivered, other: Delivered) -> Delivered:
+    return Delivered(one.positions.furthest(other.positions), max(one.seen_at, other.seen_at))

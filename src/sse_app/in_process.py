@@ -1,0 +1,199 @@
+"""The hub in-process (SPEC §8): what the HTTP API does, as plain calls with Python values."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from sse_domain.api import PushService, Receipt
+from sse_domain.errors import InvalidInput
+from sse_domain.message import BROADCAST, Draft, Message, Priority, Receiver
+from sse_domain.ports import FrameWriter
+from sse_domain.replay import ReplayMode, StreamRequest
+
+LISTENER_BUFFER = 256  # events a listener may leave untaken before it counts as blocked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One event of a stream, as a browser would see it. `id` is what its lastEventId is now.
+
+    For a control event (`sse.…`) `data` is its payload and `message` is None.
+    """
+
+    event_type: str
+    data: Any
+    id: str
+    message: Message | None = None
+
+
+class EventStream(FrameWriter):
+    """An in-process reader of a stream: iterate over it for the application's events, in order.
+
+    `control_events=True` yields the control events too; without it they still show in `opened` (the payload of
+    `sse.open`), `reset` (the reason of an `sse.reset`, or None) and `closed` (the reason the hub gave).
+    """
+
+    def __init__(self, *, control_events: bool) -> None:
+        self.blocked = False
+        self.drained: Callable[[], None] = _nothing
+        self.last_event_id = ""
+        self.opened: Mapping[str, Any] = {}
+        self.reset: str | None = None
+        self.closed: str | None = None
+        self._control_events = control_events
+        self._events: deque[Event] = deque()
+        self._arrived = asyncio.Event()
+        self._written_id = ""
+
+    def __aiter__(self) -> EventStream:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._events:
+            if self.closed is not None:
+                raise StopAsyncIteration
+            self._arrived.clear()
+            await self._arrived.wait()
+        event = self._events.popleft()
+        self.last_event_id = event.id
+        if self.blocked and len(self._events) <= LISTENER_BUFFER // 2:
+            self.blocked = False
+            self.drained()
+        return event
+
+    def give(self, batch: Sequence[tuple[Message, str | None]]) -> None:
+        for message, cursor in batch:
+            self._written_id = cursor or self._written_id
+            self._put(
+                Event(
+                    event_type=message.event_type,
+                    data=msgspec.json.decode(message.data),
+                    id=self._written_id,
+                    message=message,
+                )
+            )
+
+    def control(self, event: str, payload: Mapping[str, object]) -> None:
+        if event == "sse.open":
+            self.opened = payload
+        elif event == "sse.reset":
+            self.reset = str(payload["reason"])
+        if self._control_events:
+            self._put(Event(event_type=event, data=payload, id=self._written_id))
+
+    def stand(self, cursor: str, *, heartbeat: bool) -> None:
+        self._written_id = cursor
+        if not self._events:
+            self.last_event_id = cursor
+
+    def close(self, reason: str, *, reconnect: bool, retry_ms: int | None = None) -> None:
+        self.control("sse.close", {"reason": reason, "reconnect": reconnect})
+        self.closed = reason
+        self._arrived.set()
+
+    def _put(self, event: Event) -> None:
+        self._events.append(event)
+        self.blocked = len(self._events) >= LISTENER_BUFFER
+        self._arrived.set()
+
+
+def _nothing() -> None:
+    """Before a stream is open there is nobody to tell that it drained."""
+
+
+class InProcessHub(PushService):
+    """Python values in, JSON inside. Every method does what its HTTP counterpart does and raises its errors."""
+
+    async def send_to_user(self, user_id: str, event_type: str, data: Any, **options: Any) -> Receipt:
+        """Send to all streams and the inbox of a user. `options`: persist, priority, ttl (seconds), event_id."""
+        return await self.send(draft(Receiver.user(user_id), event_type, data, **options))
+
+    async def send_to_client(self, client_id: str, event_type: str, data: Any, **options: Any) -> Receipt:
+        """Send to one device or tab. `options` as for `send_to_user`."""
+        return await self.send(draft(Receiver.client(client_id), event_type, data, **options))
+
+    async def send_to_group(self, group: str, event_type: str, data: Any, **options: Any) -> Receipt:
+        """Send to everyone in a group. `options` as for `send_to_user`."""
+        return await self.send(draft(Receiver.group(group), event_type, data, **options))
+
+    async def broadcast(self, event_type: str, data: Any, **options: Any) -> Receipt:
+        """Send to everyone. `options` as for `send_to_user`."""
+        return await self.send(draft(BROADCAST, event_type, data, **options))
+
+    @asynccontextmanager
+    async def listen(
+        self,
+        *,
+        client_id: str | None = None,
+        user_id: str | None = None,
+        groups: Sequence[str] = (),
+        event_types: Sequence[str] | None = None,
+        last_event_id: str | None = None,
+        since: datetime | None = None,
+        replay: ReplayMode | str = ReplayMode.PENDING,
+        unread: bool = False,
+        control_events: bool = False,
+    ) -> AsyncIterator[EventStream]:
+        """Open a stream and read it here. Leaving the block closes it.
+
+        An event is given when it reaches this reader's buffer of 256; one who reads slower falls back to the log, and
+        to be sure of a resume keeps `last_event_id` of what it has handled.
+        """
+        try:
+            mode = ReplayMode(replay)
+        except ValueError:
+            raise InvalidInput("replay", f"must be one of {', '.join(ReplayMode)}") from None
+        request = StreamRequest(
+            client_id=client_id,
+            user_id=user_id,
+            groups=tuple(groups),
+            event_types=None if event_types is None else tuple(event_types),
+            cursor=last_event_id,
+            since=since,
+            replay=mode,
+            unread=unread,
+        )
+        reader = EventStream(control_events=control_events)
+        stream = await self.open(request, reader)
+        try:
+            yield reader
+        finally:
+            stream.leave()
+
+
+def draft(
+    receiver: Receiver,
+    event_type: str,
+    data: Any,
+    *,
+    persist: bool = False,
+    priority: Priority | int = Priority.NORMAL,
+    ttl: float | None = None,
+    event_id: str | None = None,
+) -> Draft:
+    """A draft from Python values: `data` is anything msgspec encodes as JSON. Raises InvalidInput."""
+    try:
+        encoded = msgspec.json.encode(data)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidInput("data", f"can't be written as JSON: {error}") from error
+    try:
+        level = Priority(priority)
+    except ValueError:
+        raise InvalidInput("priority", "must be 0 (normal), 1 (high) or 2 (urgent)") from None
+    return Draft(
+        receiver=receiver,
+        event_type=event_type,
+        data=encoded,
+        persist=persist,
+        priority=level,
+        ttl=ttl,
+        event_id=event_id,
+    )

@@ -1,0 +1,131 @@
+"""Sending: one message or a batch, ephemeral or persisted, and what a repeated event_id means (SPEC §2 Sending)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import groupby
+
+from sse_domain.api import Receipt
+from sse_domain.errors import EventIdConflict, InvalidInput, SseError
+from sse_domain.message import Draft, Message, accept, same_content
+from sse_domain.ports import Entry, MessageLog, Outcome
+
+from sse_app.clock import Clock
+from sse_app.hub import Hub
+from sse_app.recent import RecentEphemeral
+from sse_app.sequencer import Sequenced, Sequencer
+
+MAX_BATCH = 1000
+
+
+class Publisher:
+    def __init__(self, message_log: MessageLog, sequencer: Sequencer, hub: Hub, clock: Clock) -> None:
+        self.accepted = 0
+        self._log = message_log
+        self._sequencer = sequencer
+        self._hub = hub
+        self._clock = clock
+        self._recent = RecentEphemeral()
+
+    async def send(self, draft: Draft) -> Receipt:
+        """See PushService.send."""
+        if not draft.persist:
+            return await self._send_ephemeral(draft)
+        [answer] = await self._persist_run([draft])
+        if isinstance(answer, SseError):
+            raise answer
+        return answer
+
+    async def send_batch(self, drafts: Sequence[Draft]) -> list[Receipt | SseError]:
+        """See PushService.send_batch. Runs of persisted messages are committed together, in their place."""
+        if len(drafts) > MAX_BATCH:
+            raise InvalidInput("messages", f"at most {MAX_BATCH} a batch")
+        answers: list[Receipt | SseError] = []
+        for persist, run in groupby(drafts, key=lambda draft: draft.persist):
+            answers += await (self._persist_run(list(run)) if persist else self._ephemeral_run(list(run)))
+        return answers
+
+    async def _persist_run(self, drafts: list[Draft]) -> list[Receipt | SseError]:
+        answers: list[Receipt | SseError | None] = [self._ephemeral_twin(draft) for draft in drafts]
+        free = [draft for draft, conflict in zip(drafts, answers, strict=True) if conflict is None]
+        try:
+            sequenced = iter(await self._sequencer.submit([self._entry(draft) for draft in free])) if free else iter(())
+        except SseError as error:
+            return [error if answer is None else answer for answer in answers]
+        return [
+            self._answer(next(sequenced)) if conflict is None else conflict
+            for draft, conflict in zip(drafts, answers, strict=True)
+        ]
+
+    async def _ephemeral_run(self, drafts: list[Draft]) -> list[Receipt | SseError]:
+        answers: list[Receipt | SseError] = []
+        for draft in drafts:
+            try:
+                answers.append(await self._send_ephemeral(draft))
+            except SseError as error:
+                answers.append(error)
+        return answers
+
+    async def _send_ephemeral(self, draft: Draft) -> Receipt:
+        event_id = draft.event_id
+        if event_id is not None:
+            known = self._recent.find(event_id) or (await self._log.find([event_id])).get(event_id)
+            known = known or self._recent.find(event_id)  # a twin may have been sent while the log was asked
+            if known is not None:
+                if not same_content(draft, known):
+                    raise _conflict(event_id)
+                return _ephemeral_receipt(known, connections=0, repeated=True)
+        now = self._clock.now()
+        message = accept(draft, event_id=event_id or new_event_id(now), seq=None, now=now)
+        if event_id is not None:
+            self._recent.add(message)
+        self.accepted += 1
+        [connections] = self._hub.publish((message,))
+        return _ephemeral_receipt(message, connections=connections)
+
+    def _entry(self, draft: Draft) -> Entry:
+        named = draft.event_id
+        return Entry(draft, named or new_event_id(self._clock.now()), may_repeat=named is not None)
+
+    def _answer(self, sequenced: Sequenced) -> Receipt | SseError:
+        outcome, message = sequenced.appended
+        if outcome is Outcome.CONFLICT:
+            return _conflict(message.event_id)
+        if outcome is Outcome.NEW:
+            self.accepted += 1
+        return Receipt(
+            event_id=message.event_id,
+            seq=message.seq,
+            persisted=True,
+            expire_at=message.expire_at,
+            connections=sequenced.connections,
+            repeated=outcome is Outcome.REPEATED,
+        )
+
+    def _ephemeral_twin(self, draft: Draft) -> SseError | None:
+        """An id that an ephemeral message was sent under can't be that of a persisted one as well."""
+        if draft.event_id is None or self._recent.find(draft.event_id) is None:
+            return None
+        return _conflict(draft.event_id)
+
+
+def new_event_id(now: datetime) -> str:
+    """A time-ordered unique id: 48 bits of milliseconds, then 80 random bits, as 32 hex digits."""
+    return f"{int(now.timestamp() * 1000):012x}{os.urandom(10).hex()}"
+
+
+def _conflict(event_id: str) -> EventIdConflict:
+    return EventIdConflict(f"event_id {event_id!r} was used for a message with other content")
+
+
+def _ephemeral_receipt(message: Message, *, connections: int, repeated: bool = False) -> Receipt:
+    return Receipt(
+        event_id=message.event_id,
+        seq=None,
+        persisted=False,
+        expire_at=message.expire_at,
+        connections=connections,
+        repeated=repeated,
+    )

@@ -1,0 +1,260 @@
+"""The application: everything the hub does for its callers (the driving port), over HTTP and in-process alike."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+
+from sse_domain.api import ClientInfo, GroupInfo, Info, MarkedRead, MessagePage, Presence, Receipt
+from sse_domain.cursor import MAX_SEQ, Positions, encode_cursor, parse_cursor
+from sse_domain.errors import InvalidInput, ShuttingDown, SseError, Unavailable, UnknownEventId
+from sse_domain.inbox import InboxQuery, ReadSelection, TheseSeqs, UnreadCounts, UpTo
+from sse_domain.message import Draft, Receiver, ReceiverType, check_identifier
+from sse_domain.ports import FrameWriter, Inbox, MessageLog, Subscriptions
+from sse_domain.replay import StreamRequest
+from sse_domain.subscription import Subscription, check_event_types
+
+from sse_app.clock import Clock
+from sse_app.connection import Connection
+from sse_app.delivered import DeliveredLedger
+from sse_app.feed import Feed
+from sse_app.hub import Hub
+from sse_app.in_process import InProcessHub
+from sse_app.opening import StreamOpener
+from sse_app.publisher import Publisher
+from sse_app.sequencer import Sequencer
+from sse_app.unread import UnreadWatch
+
+MAX_IDS = 1000
+MAX_LISTED = 1000
+DISMISSAL_SECONDS = 30
+
+
+class HubService(InProcessHub):
+    """One node's hub. What each method promises stands at `PushService`."""
+
+    def __init__(
+        self,
+        *,
+        message_log: MessageLog,
+        inbox: Inbox,
+        subscriptions: Subscriptions,
+        hub: Hub,
+        feed: Feed,
+        sequencer: Sequencer,
+        publisher: Publisher,
+        opener: StreamOpener,
+        ledger: DeliveredLedger,
+        unread: UnreadWatch,
+        clock: Clock,
+        storage: str,
+    ) -> None:
+        self.draining = False
+        self.node_id = secrets.token_hex(4)
+        self._log = message_log
+        self._inbox = inbox
+        self._subscriptions = subscriptions
+        self._hub = hub
+        self._feed = feed
+        self._sequencer = sequencer
+        self._publisher = publisher
+        self._opener = opener
+        self._ledger = ledger
+        self._unread = unread
+        self._clock = clock
+        self._storage = storage
+        self._started = clock.monotonic()
+        self._dismissed: dict[str, float] = {}
+
+    # Sending
+
+    async def send(self, draft: Draft) -> Receipt:
+        return await self._publisher.send(draft)
+
+    async def send_batch(self, drafts: Sequence[Draft]) -> list[Receipt | SseError]:
+        return await self._publisher.send_batch(drafts)
+
+    # The inbox
+
+    async def messages(self, query: InboxQuery, after: str | None = None) -> MessagePage:
+        check_identifier("user_id", query.user_id)
+        if after is not None:
+            query = replace(query, after=await self._positions_of(after, "after"))
+        delivered = await self._ledger.positions(query.user_id)
+        entries = await self._inbox.messages(query, delivered, self._clock.now())
+        if len(entries) < query.limit:
+            return MessagePage(entries=entries, next=None)
+        last = entries[-1].message.seq or 0
+        beyond = Positions.level(last)
+        if query.after is not None and not query.descending:
+            beyond = beyond.furthest(query.after)
+        more = await self._inbox.messages(replace(query, after=beyond, limit=1), delivered, self._clock.now())
+        epoch = self._hub.flow.head.epoch
+        return MessagePage(entries=entries, next=encode_cursor(last, epoch, beyond) if more else None)
+
+    async def mark_read(
+        self,
+        user_id: str,
+        *,
+        event_ids: Sequence[str] | None = None,
+        up_to: str | None = None,
+        everything: bool = False,
+    ) -> MarkedRead:
+        check_identifier("user_id", user_id)
+        if (event_ids is not None) + (up_to is not None) + everything != 1:
+            raise InvalidInput("body", "give exactly one of event_ids, up_to and all")
+        selection: ReadSelection
+        if event_ids is not None:
+            selection = TheseSeqs(await self._seqs_of(event_ids))
+        elif up_to is not None:
+            selection = UpTo(await self._positions_of(up_to, "up_to"))
+        else:
+            selection = UpTo(Positions.level(MAX_SEQ))
+        marked = await self._inbox.mark_read(user_id, selection, self._clock.now())
+        if marked:
+            self._unread.changed(user_id)
+        return MarkedRead(marked=marked, unread=await self._inbox.unread(user_id, self._clock.now()))
+
+    async def unread(self, user_id: str) -> UnreadCounts:
+        return await self._inbox.unread(check_identifier("user_id", user_id), self._clock.now())
+
+    # Durable memberships
+
+    async def subscribe(
+        self, user_id: str, group: str, event_types: Sequence[str] | None = None
+    ) -> tuple[Subscription, bool]:
+        check_identifier("user_id", user_id)
+        check_identifier("group", group)
+        types = check_event_types(event_types)
+        async with self._feed.turn:
+            subscription, new = await self._subscriptions.join(user_id, group, types)
+            self._hub.joined(subscription)
+        self._unread.changed(user_id)
+        return subscription, new
+
+    async def unsubscribe(self, user_id: str, group: str) -> bool:
+        check_identifier("user_id", user_id)
+        check_identifier("group", group)
+        async with self._feed.turn:
+            was_member = await self._subscriptions.leave(user_id, group)
+            self._hub.left(user_id, group)
+        self._unread.changed(user_id)
+        return was_member
+
+    async def subscriptions(self, user_id: str) -> list[Subscription]:
+        return await self._subscriptions.of_user(check_identifier("user_id", user_id))
+
+    # Streams
+
+    async def open(self, request: StreamRequest, writer: FrameWriter) -> Connection:
+        if self.draining:
+            raise ShuttingDown("this node is shutting down")
+        return await self._opener.open(request, writer)
+
+    def dismissed(self, client_id: str | None) -> bool:
+        now = self._clock.monotonic()
+        for known, until in list(self._dismissed.items()):
+            if until > now:
+                break  # by age: the rest is younger
+            del self._dismissed[known]
+        return client_id in self._dismissed
+
+    async def disconnect(self, client_id: str, *, reconnect: bool) -> int:
+        check_identifier("client_id", client_id)
+        self._dismissed.pop(client_id, None)
+        if not reconnect:
+            self._dismissed[client_id] = self._clock.monotonic() + DISMISSAL_SECONDS
+        streams = tuple(self._hub.clients.get(client_id, ()))
+        for connection in streams:
+            connection.end("disconnected", reconnect=reconnect)
+        return len(streams)
+
+    # Operation
+
+    async def group(self, group: str) -> GroupInfo:
+        check_identifier("group", group)
+        connected = self._hub.groups.get(group, ())
+        subscribers = await self._subscriptions.of_group(group, MAX_LISTED)
+        return GroupInfo(
+            group=group,
+            clients=sorted({c.client_id for c in connected})[:MAX_LISTED],
+            users=sorted({c.user_id for c in connected if c.user_id is not None})[:MAX_LISTED],
+            subscribers=[subscription.user_id for subscription in subscribers],
+        )
+
+    async def clients(self, user_id: str | None, limit: int) -> list[ClientInfo]:
+        if user_id is not None:
+            user = self._hub.users.get(check_identifier("user_id", user_id))
+            streams = [] if user is None else sorted(user.connections, key=lambda c: c.connected_at)
+        else:
+            streams = list(self._hub.connections)
+        return [connection.info() for connection in streams[:limit]]
+
+    async def online(self, user_ids: Sequence[str]) -> list[Presence]:
+        answers = []
+        for user_id in user_ids:
+            user = self._hub.users.get(check_identifier("user_id", user_id))
+            connections = 0 if user is None else len(user.connections)
+            record = await self._ledger.of(Receiver(ReceiverType.USER, user_id))
+            answers.append(
+                Presence(
+                    user_id=user_id,
+                    online=connections > 0,
+                    connections=connections,
+                    last_seen=None if record is None else record.seen_at,
+                )
+            )
+        return answers
+
+    async def info(self) -> Info:
+        flow = self._hub.flow
+        return Info(
+            version=version("sse-hub"),
+            node_id=self.node_id,
+            uptime_seconds=self._clock.monotonic() - self._started,
+            clients=len(self._hub.clients),
+            connections=len(self._hub.connections),
+            users=sum(1 for user in self._hub.users.values() if user.connections),
+            groups=len(self._hub.groups),
+            accepted=self._publisher.accepted,
+            delivered=flow.delivered,
+            replayed=flow.replayed,
+            dropped=flow.dropped + sum(c.delivery.dropped for c in self._hub.connections),
+            backlog=self._sequencer.backlog,
+            storage=await self._storage_health(),
+            bus={"kind": "none", "healthy": True},
+        )
+
+    async def ready(self) -> bool:
+        return not self.draining and bool((await self._storage_health())["healthy"])
+
+    async def _storage_health(self) -> Mapping[str, object]:
+        try:
+            head = await self._log.head()
+        except Unavailable:
+            return {"kind": self._storage, "healthy": False}
+        return {"kind": self._storage, "healthy": True, "epoch": head.epoch, "last_seq": head.seq}
+
+    # Ids: wherever one is taken, a stream's id will do as well (SPEC §2)
+
+    async def _positions_of(self, given: str, field: str) -> Positions:
+        epoch = self._hub.flow.head.epoch
+        cursor = parse_cursor(given)
+        if cursor is not None and cursor.epoch == epoch:
+            return cursor.positions
+        message = (await self._log.find([given])).get(given)
+        if message is None:
+            raise UnknownEventId(f"{field}: no message of this log has that id, and no stream does")
+        return Positions.level(message.seq or 0)
+
+    async def _seqs_of(self, given: Sequence[str]) -> tuple[int, ...]:
+        if len(given) > MAX_IDS:
+            raise InvalidInput("event_ids", f"at most {MAX_IDS} at once")
+        epoch = self._hub.flow.head.epoch
+        cursors = {text: parse_cursor(text) for text in given}
+        seqs = [c.seq for c in cursors.values() if c is not None and c.epoch == epoch]
+        named = [text for text, c in cursors.items() if c is None or c.epoch != epoch]
+        found = await self._log.find(named) if named else {}
+        return (*seqs, *(message.seq or 0 for message in found.values()))

@@ -1,0 +1,198 @@
+"""Every port, on one page. The docstrings are the contracts; one suite holds every adapter to them.
+
+Time always comes in as an argument (aware UTC): no adapter reads a clock. Whatever a store can't do because its
+server does not answer raises StoreUnavailable. All methods are safe to call concurrently from one event loop.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import NamedTuple, Protocol
+
+from sse_domain.cursor import Positions
+from sse_domain.inbox import InboxEntry, InboxQuery, ReadSelection, UnreadCounts
+from sse_domain.message import Draft, Message, Receiver
+from sse_domain.replay import LogHead, ReadRequest, ReplayPage
+from sse_domain.subscription import Audience, Subscription
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A draft on its way into the log. `may_repeat`: its event_id may be in the log already and must be looked up."""
+
+    draft: Draft
+    event_id: str
+    may_repeat: bool
+
+
+class Outcome(Enum):
+    NEW = "new"
+    REPEATED = "repeated"  # the same content was sent before under this event_id
+    CONFLICT = "conflict"  # other content was sent before under this event_id
+
+
+class Appended(NamedTuple):
+    """What became of an entry. `message` is the one that is in the log under its event_id."""
+
+    outcome: Outcome
+    message: Message
+
+
+class MessageLog(Protocol):
+    """The log of persisted messages: one dense series of seq, equal to commit order (SPEC §1, §3.8)."""
+
+    @abstractmethod
+    async def head(self) -> LogHead:
+        """The log's identity and last committed seq. Never runs ahead of what `read` and `replay` see after it."""
+
+    @abstractmethod
+    async def append(self, entries: Sequence[Entry], now: datetime) -> list[Appended]:
+        """Commit the new ones among `entries`, in order, as the next seqs; answer each, in order.
+
+        Atomic: all new entries are durably committed on return, or none is. A lower seq never becomes visible after a
+        higher one. Within one call a repeated event_id counts as a repeat of its first use. On StoreUnavailable the
+        batch may or may not be committed; appending the same entries again with `may_repeat` settles it.
+        """
+
+    @abstractmethod
+    async def read(self, after: int, limit: int) -> list[Message]:
+        """Kept messages with seq > `after`, by seq, expired ones included."""
+
+    @abstractmethod
+    async def replay(self, audience: Audience, request: ReadRequest, now: datetime) -> ReplayPage:
+        """What `audience.admits` in the range of `request`, less what its user has read and what is expired at `now`."""
+
+    @abstractmethod
+    async def find(self, event_ids: Sequence[str]) -> dict[str, Message]:
+        """The kept messages with these event_ids; ids not in the log are absent."""
+
+    @abstractmethod
+    async def seq_before(self, since: datetime) -> int:
+        """The greatest seq below every message created at or after `since`; the head's seq when there is none such."""
+
+    @abstractmethod
+    async def first_owed(self, receiver: Receiver, after: Positions, now: datetime) -> tuple[int | None, ...]:
+        """Per priority, the lowest seq beyond `after` addressed to exactly `receiver` and not expired, or None."""
+
+
+class Inbox(Protocol):
+    """What users have been given and have read (SPEC §4)."""
+
+    @abstractmethod
+    async def messages(self, query: InboxQuery, delivered: Positions, now: datetime) -> list[InboxEntry]:
+        """The first `query.limit` visible messages that `query.admits`, by seq in its direction.
+
+        `delivered` is what the user's unfiltered streams were given: it tells pending from sent.
+        """
+
+    @abstractmethod
+    async def unread(self, user_id: str, now: datetime) -> UnreadCounts:
+        """The counts over every visible message that is not read, with the next expiry among them."""
+
+    @abstractmethod
+    async def oldest_unread(self, user_id: str, now: datetime) -> tuple[int | None, ...]:
+        """Per priority, the lowest seq of a visible message that is not read, or None."""
+
+    @abstractmethod
+    async def mark_read(self, user_id: str, selection: ReadSelection, now: datetime) -> int:
+        """Mark the selected messages that are visible now; how many were not marked before.
+
+        Idempotent and commutative; a mark is never taken back. Row status rises to READ for messages to the user alone.
+        """
+
+    @abstractmethod
+    async def delivered(self, reader: Receiver) -> Delivered | None:
+        """What this user or client was given as last recorded, or None if it was never seen."""
+
+    @abstractmethod
+    async def record_delivered(self, records: Mapping[Receiver, Delivered]) -> None:
+        """Merge what readers were given: positions and seen_at only move forward. Row status of messages addressed to
+        exactly that reader, at or below its positions, rises to SENT."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Per priority, the furthest persisted message given to a reader's unfiltered streams; and when it was last
+    connected."""
+
+    positions: Positions
+    seen_at: datetime
+
+
+class Subscriptions(Protocol):
+    """Durable group memberships."""
+
+    @abstractmethod
+    async def join(self, user_id: str, group: str, event_types: tuple[str, ...] | None) -> tuple[Subscription, bool]:
+        """Subscribe, or change the types of a standing subscription (its join stays). True: it is new.
+
+        A new one takes `joined_after` from the log's head atomically: a message committed later has a greater seq.
+        """
+
+    @abstractmethod
+    async def leave(self, user_id: str, group: str) -> bool:
+        """End a subscription; whether there was one."""
+
+    @abstractmethod
+    async def of_user(self, user_id: str) -> list[Subscription]:
+        """The user's standing subscriptions, by group name in code point order."""
+
+    @abstractmethod
+    async def of_group(self, group: str, limit: int) -> list[Subscription]:
+        """The group's standing subscriptions, by user id in code point order, at most `limit`."""
+
+
+class Retention(Protocol):
+    """What the janitor removes. Each call is one short transaction, so a run never holds up sends."""
+
+    @abstractmethod
+    async def remove_expired(self, now: datetime, limit: int) -> int:
+        """Remove up to `limit` messages expired at `now`, with their read marks; how many."""
+
+    @abstractmethod
+    async def remove_older(self, than: datetime, limit: int) -> int:
+        """Remove up to `limit` of the oldest messages created before `than`, with their read marks; how many.
+
+        In the same transaction `purged_through` rises to the greatest seq removed.
+        """
+
+    @abstractmethod
+    async def forget_readers(self, unseen_since: datetime, limit: int) -> int:
+        """Remove up to `limit` delivery records of readers last seen before `unseen_since`; how many."""
+
+
+class FrameWriter(Protocol):
+    """Where one stream's frames go: a socket, or an in-process listener. Synchronous: no call ever waits.
+
+    While `blocked`, the reader has not taken what was written before: nothing but `close` may be called until the
+    writer calls `drained`, which the hub sets when the stream opens. Writing to a reader that is gone does nothing.
+    """
+
+    blocked: bool
+    drained: Callable[[], None]
+
+    @abstractmethod
+    def give(self, batch: Sequence[tuple[Message, str | None]]) -> None:
+        """Write messages, in order, each with its cursor (None: ephemeral, no id), as one write.
+
+        The same batch object is given to many streams in turn, so what is made of it may be shared.
+        """
+
+    @abstractmethod
+    def control(self, event: str, payload: Mapping[str, object]) -> None:
+        """Write a control event (SPEC §2)."""
+
+    @abstractmethod
+    def stand(self, cursor: str, *, heartbeat: bool) -> None:
+        """Write an id-only frame: the stream stands here. As a heartbeat, a comment goes before it."""
+
+    @abstractmethod
+    def close(self, reason: str, *, reconnect: bool, retry_ms: int | None = None) -> None:
+        """Write `sse.close` as the last frame and end the stream; a blocked one is cut off at once instead.
+
+        `retry_ms` tells the reader how long to wait before it returns.
+        """

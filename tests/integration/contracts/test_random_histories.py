@@ -1,0 +1,141 @@
+"""Inbox, as a whole: after any history, every store says what a naive model of SPEC §4 says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sse_domain.cursor import START, Positions
+from sse_domain.inbox import InboxQuery, StatusFilter, TheseSeqs, UpTo
+from sse_domain.message import BROADCAST, Priority, Receiver
+from sse_domain.ports import Delivered
+from tests.support.clock import MICROSECOND, ManualClock
+from tests.support.naive_inbox import NaiveInbox, Sent
+from tests.support.stores import STORES, Publisher, Store
+
+USERS = ("ana", "Ana")
+GROUPS = ("team", "ana")
+TYPES = ("a", "b")
+
+Step = Callable[["History"], Awaitable[None]]
+
+
+class History:
+    """One history, told to a store and to the model alike."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.model = NaiveInbox()
+        self.clock = ManualClock()
+        self._publish = Publisher(store, self.clock)
+
+    async def send(self, receiver: Receiver, event_type: str, priority: Priority, ttl: int | None) -> None:
+        message = await self._publish(receiver, event_type=event_type, priority=priority, ttl=ttl)
+        self.model.send(receiver.type.value, receiver.id or "", event_type, priority, self.clock(), ttl)
+        assert message.seq == len(self.model.log)
+
+    async def join(self, user: str, group: str, event_types: tuple[str, ...] | None) -> None:
+        subscription, new = await self.store.subscriptions.join(user, group, event_types)
+        assert new == self.model.join(user, group, None if event_types is None else list(event_types))
+        [membership] = [each for each in self.model.memberships if (each.user, each.group) == (user, group)]
+        assert subscription.joined_after == membership.joined_after
+
+    async def leave(self, user: str, group: str) -> None:
+        assert await self.store.subscriptions.leave(user, group) == self.model.leave(user, group)
+
+    async def mark(self, user: str, seqs: list[int]) -> None:
+        marked = await self.store.inbox.mark_read(user, TheseSeqs(tuple(seqs)), self.clock())
+        assert marked == self.model.mark(user, seqs, self.clock())
+
+    async def mark_up_to(self, user: str, positions: Positions) -> None:
+        marked = await self.store.inbox.mark_read(user, UpTo(positions), self.clock())
+        assert marked == self.model.mark_up_to(user, list(positions), self.clock())
+
+    async def give(self, user: str, positions: Positions) -> None:
+        await self.store.inbox.record_delivered({Receiver.user(user): Delivered(positions, self.clock())})
+        self.model.give(user, list(positions))
+
+    async def pass_time(self, by: timedelta) -> None:
+        self.clock.now += by
+
+    async def remove_expired(self, limit: int) -> None:
+        removed = await self.store.retention.remove_expired(self.clock(), limit)
+        assert removed == self.model.remove_expired(self.clock(), limit)
+
+    async def remove_older(self, age: timedelta, limit: int) -> None:
+        removed = await self.store.retention.remove_older(self.clock() - age, limit)
+        assert removed == self.model.remove_older(self.clock() - age, limit)
+
+    async def compare(self) -> None:
+        """Everything that the inbox can say now."""
+        for user in USERS:
+            await self._compare_unread(user)
+            record = await self.store.inbox.delivered(Receiver.user(user))
+            delivered = START if record is None else record.positions
+            for status in (None, *StatusFilter):
+                query = InboxQuery(user_id=user, status=status)
+                entries = await self.store.inbox.messages(query, delivered, self.clock())
+                expected = self.model.with_status(user, status, self.clock())
+                assert [entry.message.seq for entry in entries] == [sent.seq for sent in expected], status
+
+    async def compare_at_each_expiry(self) -> None:
+        """The counts just before, at and after every instant at which they change by themselves."""
+        now = self.clock()
+        instants = {sent.expire_at for sent in self.model.log if sent.expire_at}
+        for instant in sorted(instant for instant in instants if instant > now):
+            for self.clock.now in (instant - MICROSECOND, instant, instant + MICROSECOND):
+                for user in USERS:
+                    await self._compare_unread(user)
+        self.clock.now = now
+
+    async def _compare_unread(self, user: str) -> None:
+        unread = self.model.unread(user, self.clock())
+        counts = await self.store.inbox.unread(user, self.clock())
+        assert counts.total == len(unread)
+        assert counts.by_priority == _count(unread, lambda sent: sent.priority)
+        assert counts.by_event_type == _count(unread, lambda sent: sent.event_type)
+        groups = [sent for sent in unread if sent.kind == "group"]
+        assert counts.by_group == _count(groups, lambda sent: sent.name)
+        expiries = [sent.expire_at for sent in unread if sent.expire_at is not None]
+        assert counts.next_expiry == min(expiries, default=None)
+        oldest = await self.store.inbox.oldest_unread(user, self.clock())
+        assert oldest == self.model.oldest_unread(user, self.clock())
+
+
+def _count(messages: list[Sent], key: Callable[[Sent], object]) -> dict[object, int]:
+    return dict(Counter(map(key, messages)))
+
+
+users, groups = st.sampled_from(USERS), st.sampled_from(GROUPS)
+receivers = st.one_of(
+    users.map(Receiver.user), groups.map(Receiver.group), st.just(BROADCAST), users.map(Receiver.client)
+)
+types, priorities = st.sampled_from(TYPES), st.sampled_from(Priority)
+ttls = st.sampled_from([None, None, 1, 2, 3])
+seqs = st.integers(0, 20)
+positions = st.builds(Positions, seqs, seqs, seqs)
+type_filters = st.one_of(st.none(), st.lists(types, min_size=1, unique=True).map(tuple))
+durations = st.sampled_from([0, 1, 999_999, 1_000_000]).map(lambda count: count * MICROSECOND)
+ages = st.sampled_from([0, 1, 2]).map(lambda count: timedelta(seconds=count))
+limits = st.sampled_from([1, 2, 100])
+
+sends = st.builds(lambda *to: lambda history: history.send(*to), receivers, types, priorities, ttls)
+steps: st.SearchStrategy[Step] = st.one_of(
+    sends,
+    sends,
+    sends,
+    st.builds(lambda *to: lambda history: history.join(*to), users, groups, type_filters),
+    st.builds(lambda *to: lambda history: history.leave(*to), users, groups),
+    st.builds(lambda *to: lambda history: history.mark(*to), users, st.lists(seqs, max_size=5)),
+    st.builds(lambda *to: lambda history: history.mark_up_to(*to), users, positions),
+    st.builds(lambda *to: lambda history: history.give(*to), users, positions),
+    st.builds(lambda by: lambda history: history.pass_time(by), durations),
+    st.builds(lambda limit: lambda history: history.remove_expired(limit), limits),
+    st.builds(lambda *to: lambda history: history.remove_older(*to), ages, limits),
+)

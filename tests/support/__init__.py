@@ -1,0 +1,1 @@
+"""What tests over real connections share: a stream client, the server as a process, the REST calls."""

@@ -1,0 +1,85 @@
+"""Every store there is, for the suites that hold each of them to the contracts of `sse_domain.ports`.
+
+To put another store under contract, add it to STORES.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Protocol
+
+from sse_adapters.memory import MemoryStore
+from sse_adapters.sql.store import open_sql_store
+from sse_domain.message import Draft, Message, Priority, Receiver
+from sse_domain.ports import Entry, Inbox, MessageLog, Outcome, Retention, Subscriptions
+from tests.support.clock import ManualClock
+
+EPOCH = "tests123"
+
+
+class Store(Protocol):
+    """One adapter per driven port, all over the same messages."""
+
+    @property
+    def log(self) -> MessageLog: ...
+    @property
+    def inbox(self) -> Inbox: ...
+    @property
+    def subscriptions(self) -> Subscriptions: ...
+    @property
+    def retention(self) -> Retention: ...
+
+
+@asynccontextmanager
+async def open_memory_store(directory: Path) -> AsyncIterator[Store]:
+    yield MemoryStore(epoch=EPOCH)
+
+
+@asynccontextmanager
+async def open_sqlite_store(directory: Path) -> AsyncIterator[Store]:
+    async with open_sql_store(f"sqlite+aiosqlite:///{directory / 'hub.db'}", epoch=EPOCH) as store:
+        yield store
+
+
+# Opens a new, empty store whose log is named EPOCH; files go into the directory, which is empty too.
+STORES: dict[str, Callable[[Path], AbstractAsyncContextManager[Store]]] = {
+    "memory": open_memory_store,
+    "sqlite": open_sqlite_store,
+}
+
+
+def seq_of(message: Message) -> int:
+    """The seq of a persisted message."""
+    assert message.seq is not None
+    return message.seq
+
+
+class Publisher:
+    """Appends messages to a store, at a clock's time, under event_ids of its own: `event-1`, `event-2`, …"""
+
+    def __init__(self, store: Store, clock: ManualClock) -> None:
+        self._store = store
+        self._clock = clock
+        self._made = 0
+
+    async def __call__(
+        self,
+        receiver: Receiver,
+        *,
+        event_type: str = "note",
+        data: bytes = b"{}",
+        priority: Priority = Priority.NORMAL,
+        ttl: float | None = None,
+        event_id: str | None = None,
+    ) -> Message:
+        """The message that the log now has; it must be new."""
+        self._made += 1
+        draft = Draft(
+            receiver=receiver, event_type=event_type, data=data, persist=True, priority=priority, ttl=ttl
+        )
+        entry = Entry(draft, event_id or f"event-{self._made}", may_repeat=event_id is not None)
+        [(outcome, message)] = await self._store.log.append([entry], self._clock())
+        assert outcome is Outcome.NEW
+        return message

@@ -1,0 +1,120 @@
+"""A node's parts over the memory store, with a clock that tests move and a writer that records. No timers run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from dependency_injector import providers
+
+from sse_app.clock import Clock
+from sse_app.connection import Connection
+from sse_app.container import Container, build_container
+from sse_app.service import HubService
+from sse_app.settings import Settings
+from sse_domain.message import Message
+from sse_domain.ports import FrameWriter
+from sse_domain.replay import StreamRequest
+
+
+class FakeClock(Clock):
+    def __init__(self) -> None:
+        self.instant = datetime(2026, 1, 1, tzinfo=UTC)
+        self.seconds = 1000.0
+
+    def now(self) -> datetime:
+        return self.instant
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def advance(self, seconds: float) -> None:
+        self.instant += timedelta(seconds=seconds)
+        self.seconds += seconds
+
+
+class RecordingWriter(FrameWriter):
+    """Keeps what is written; blocks when told to, as a reader that takes nothing would."""
+
+    def __init__(self) -> None:
+        self.blocked = False
+        self.drained: Callable[[], None] = lambda: None
+        self.given: list[tuple[Message, str | None]] = []
+        self.writes: list[int] = []
+        self.controls: list[tuple[str, Mapping[str, object]]] = []
+        self.stands: list[tuple[str, bool]] = []
+        self.closed: tuple[str, bool] | None = None
+        self.block_after_next = False
+
+    def give(self, batch: Sequence[tuple[Message, str | None]]) -> None:
+        assert not self.blocked, "written to while blocked"
+        self.given += batch
+        self.writes.append(len(batch))
+        self.blocked, self.block_after_next = self.block_after_next, False
+
+    def control(self, event: str, payload: Mapping[str, object]) -> None:
+        assert not self.blocked, "written to while blocked"
+        self.controls.append((event, payload))
+
+    def stand(self, cursor: str, *, heartbeat: bool) -> None:
+        assert not self.blocked, "written to while blocked"
+        self.stands.append((cursor, heartbeat))
+
+    def close(self, reason: str, *, reconnect: bool, retry_ms: int | None = None) -> None:
+        self.closed = (reason, reconnect)
+
+    def release(self) -> None:
+        self.blocked = False
+        self.drained()
+
+    @property
+    def types(self) -> list[str]:
+        return [message.event_type for message, _ in self.given]
+
+    @property
+    def cursors(self) -> list[str | None]:
+        return [cursor for _, cursor in self.given]
+
+    def told(self, event: str) -> list[Mapping[str, object]]:
+        return [payload for name, payload in self.controls if name == event]
+
+
+class Parts:
+    """The parts of one node, by name."""
+
+    def __init__(self, container: Container, clock: FakeClock) -> None:
+        self.container = container
+        self.clock = clock
+        self.hub: HubService = container.service()
+
+    async def open(
+        self, writer: RecordingWriter | None = None, **request: object
+    ) -> tuple[Connection, RecordingWriter]:
+        writer = writer or RecordingWriter()
+        connection = await self.hub.open(StreamRequest(**request), writer)  # type: ignore[arg-type]
+        await self.settle()
+        return connection, writer
+
+    async def settle(self) -> None:
+        """Until no stream reads the log any more."""
+        while reads := self.container.flow().reads:
+            await asyncio.gather(*reads)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+async def start_parts(clock: FakeClock, **settings: object) -> Parts:
+    container = build_container(Settings(database_url="memory://", **settings))  # type: ignore[arg-type]
+    container.clock.override(providers.Object(clock))
+    await container.feed().start()
+    return Parts(container, clock)
+
+
+@pytest.fixture
+async def node(clock: FakeClock) -> Parts:
+    return await start_parts(clock)

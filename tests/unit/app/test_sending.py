@@ -1,0 +1,121 @@
+"""Sending: receipts, repeats, batches, and what happens when the log fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+
+import pytest
+
+from sse_app.in_process import draft
+from sse_app.sequencer import Sequencer
+from sse_domain.api import Receipt
+from sse_domain.errors import EventIdConflict, InvalidInput, ShuttingDown, SseError, StoreUnavailable
+from sse_domain.message import BROADCAST, Receiver
+from sse_domain.ports import Appended, Entry
+from tests.unit.app.conftest import Parts
+
+ADA = Receiver.user("ada")
+
+
+async def test_a_receipt_counts_the_streams_that_were_handed_the_message(node: Parts) -> None:
+    await node.open(user_id="ada")
+    await node.open(user_id="ada")
+    await node.open(user_id="bob")
+    persisted = await node.hub.send_to_user("ada", "t", 1, persist=True)
+    assert (persisted.seq, persisted.persisted, persisted.connections) == (1, True, 2)
+    ephemeral = await node.hub.broadcast("t", 1)
+    assert (ephemeral.seq, ephemeral.persisted, ephemeral.connections) == (None, False, 3)
+
+
+@pytest.mark.parametrize("persist", [True, False])
+async def test_a_repeat_is_answered_as_the_first_and_sent_once(node: Parts, persist: bool) -> None:
+    _, writer = await node.open(user_id="ada")
+    first = await node.hub.send_to_user("ada", "t", {"a": 1}, persist=persist, event_id="e1")
+    again = await node.hub.send_to_user("ada", "t", {"a": 1}, persist=persist, event_id="e1")
+    assert (again.event_id, again.seq, again.expire_at) == (first.event_id, first.seq, first.expire_at)
+    assert (first.repeated, again.repeated, again.connections) == (False, True, 0)
+    with pytest.raises(EventIdConflict):
+        await node.hub.send_to_user("ada", "t", {"a": 2}, persist=persist, event_id="e1")
+    with pytest.raises(EventIdConflict):
+        await node.hub.send_to_user("ada", "t", {"a": 1}, persist=not persist, event_id="e1")
+    assert writer.types == ["t"]
+
+
+async def test_a_batch_answers_each_in_its_place(node: Parts) -> None:
+    await node.hub.send_to_user("ada", "t", 1, persist=True, event_id="taken")
+    answers = await node.hub.send_batch(
+        [
+            draft(ADA, "a", 1, persist=True),
+            draft(ADA, "b", 2),
+            draft(ADA, "t", 9, persist=True, event_id="taken"),
+            draft(ADA, "t", 1, persist=True, event_id="taken"),
+            draft(BROADCAST, "c", 3, persist=True),
+        ]
+    )
+    kinds = [answer.code if isinstance(answer, SseError) else answer.seq for answer in answers]
+    assert kinds == [2, None, "event_id_conflict", 1, 3]
+    with pytest.raises(InvalidInput):
+        await node.hub.send_batch([draft(ADA, "a", 1)] * 1001)
+
+
+async def test_generated_ids_are_ordered_by_time(node: Parts) -> None:
+    ids = []
+    for _ in range(3):
+        ids.append((await node.hub.send_to_user("ada", "t", 1)).event_id)
+        node.clock.advance(0.001)
+    assert ids == sorted(ids)
+
+
+class TornLog:
+    """Commits, then loses the reply: the worst that a database can do to a sender."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._real = parts.container.store().log
+        self.fail = True
+
+    async def append(self, entries: Sequence[Entry], now: datetime) -> list[Appended]:
+        appended: list[Appended] = await self._real.append(entries, now)
+        if self.fail:
+            raise StoreUnavailable("the reply was lost")
+        return appended
+
+
+async def test_a_lost_commit_reply_is_settled_by_sending_again_and_delivered_once(node: Parts) -> None:
+    _, writer = await node.open(user_id="ada")
+    torn = TornLog(node)
+    sequencer: Sequencer = node.container.sequencer()
+    sequencer._log = torn  # type: ignore[assignment]
+    with pytest.raises(StoreUnavailable):
+        await node.hub.send_to_user("ada", "one", 1, persist=True, event_id="e1")
+    torn.fail = False
+    again = await node.hub.send_to_user("ada", "one", 1, persist=True, event_id="e1")
+    assert (again.seq, again.repeated) == (1, True)
+    await node.hub.send_to_user("ada", "two", 2, persist=True)
+    assert writer.types == ["one", "two"], "the next commit found the hole and filled it from the log"
+
+
+async def test_what_another_process_committed_is_found_by_the_tick(node: Parts) -> None:
+    _, writer = await node.open(user_id="ada")
+    entry = Entry(draft(ADA, "elsewhere", 1, persist=True), "x1", may_repeat=False)
+    await node.container.store().log.append([entry], node.clock.now())
+    await node.container.feed().catch_up()
+    await node.settle()
+    assert writer.types == ["elsewhere"]
+
+
+async def test_concurrent_sends_share_commits_and_are_dense(node: Parts) -> None:
+    receipts = await asyncio.gather(*(node.hub.send_to_user("ada", "t", n, persist=True) for n in range(500)))
+    assert [receipt.seq for receipt in receipts] == list(range(1, 501))
+    assert node.container.sequencer().backlog == 0
+
+
+async def test_a_stopped_sequencer_finishes_what_it_took_and_refuses_the_rest(node: Parts) -> None:
+    sending = [asyncio.create_task(node.hub.send_to_user("ada", "t", n, persist=True)) for n in range(10)]
+    await asyncio.sleep(0)
+    await node.container.sequencer().stop()
+    answers = await asyncio.gather(*sending, return_exceptions=True)
+    assert all(isinstance(answer, Receipt) for answer in answers)
+    with pytest.raises(ShuttingDown):
+        await node.hub.send_to_user("ada", "late", 1, persist=True)
