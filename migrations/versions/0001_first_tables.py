@@ -48,9 +48,7 @@ def upgrade() -> None:
         ["receiver_type", "receiver_id", "priority", "id", "expire_at", "event_type"],
     )
     op.create_index("idx_created", "app_sse_message", ["created_at"])
-    op.create_index(
-        "idx_expire", "app_sse_message", ["expire_at"], sqlite_where=sa.text("expire_at IS NOT NULL")
-    )
+    op.create_index("idx_expire", "app_sse_message", ["expire_at"], sqlite_where=sa.text("expire_at IS NOT NULL"))
     op.create_table(
         "app_sse_subscription",
         sa.Column("id", SEQ, primary_key=True),

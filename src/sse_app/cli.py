@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from sse_adapters.sql.migrate import downgrade, upgrade
-from sse_domain.errors import SseError
-
 from sse_app.container import storage_kind
 from sse_app.logs import configure_logging
 from sse_app.server import serve
 from sse_app.settings import Settings, SettingsError, describe, load_settings
+from sse_domain.errors import SseError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

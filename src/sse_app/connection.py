@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
+from sse_app.clock import Clock
 from sse_domain.api import ClientInfo, OpenStream
 from sse_domain.cursor import Positions, encode_cursor, encode_level
 from sse_domain.delivery import Delivery, Given
@@ -15,8 +16,6 @@ from sse_domain.inbox import UnreadCounts
 from sse_domain.message import Receiver, ReceiverType
 from sse_domain.ports import FrameWriter, MessageLog
 from sse_domain.replay import ReadRequest
-
-from sse_app.clock import Clock
 
 log = logging.getLogger("sse_hub.streams")
 
@@ -220,4 +219,3 @@ class Connection(OpenStream):
             return None
         epoch = self._flow.head.epoch
         return encode_level(seq, epoch) if given.positions is None else encode_cursor(seq, epoch, given.positions)
-

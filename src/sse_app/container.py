@@ -6,13 +6,11 @@ Declarations only. Everything is a singleton of its container, and every node ha
 from __future__ import annotations
 
 from dependency_injector import containers, providers
-
 from sse_adapters.http.app import http_app
 from sse_adapters.http.options import HttpOptions
+
 from sse_adapters.memory import MemoryStore
 from sse_adapters.sql.store import SqlStore
-from sse_domain.delivery import Caps
-
 from sse_app.clock import SystemClock
 from sse_app.connection import StreamFlow
 from sse_app.delivered import DeliveredLedger
@@ -27,6 +25,7 @@ from sse_app.sequencer import Sequencer
 from sse_app.service import HubService
 from sse_app.settings import Settings, SettingsError
 from sse_app.unread import UnreadWatch
+from sse_domain.delivery import Caps
 
 CONCURRENT_READS = 16  # reads of the log that streams may have running at once
 

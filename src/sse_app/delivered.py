@@ -7,13 +7,12 @@ may then be given something again, never too little.
 
 from __future__ import annotations
 
-from sse_domain.cursor import START, Positions
-from sse_domain.message import Receiver, ReceiverType
-from sse_domain.ports import Delivered, Inbox
-
 from sse_app.clock import Clock
 from sse_app.connection import Connection
 from sse_app.hub import Hub
+from sse_domain.cursor import START, Positions
+from sse_domain.message import Receiver, ReceiverType
+from sse_domain.ports import Delivered, Inbox
 
 RECORDS_AT_ONCE = 500  # a transaction's worth, so that a flush for everyone does not hold up sends
 

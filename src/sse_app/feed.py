@@ -14,11 +14,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from sse_domain.message import Message
-from sse_domain.ports import MessageLog
-
 from sse_app.hub import Hub
 from sse_app.unread import UnreadWatch
+from sse_domain.message import Message
+from sse_domain.ports import MessageLog
 
 READ_LIMIT = 500
 

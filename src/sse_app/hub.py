@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+from sse_app.connection import Connection, StreamFlow
 from sse_domain.message import Message, ReceiverType
 from sse_domain.subscription import Subscription
-
-from sse_app.connection import Connection, StreamFlow
 
 
 class UserStreams:

@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from sse_domain.ports import Retention
-
 from sse_app.clock import Clock
 from sse_app.unread import UnreadWatch
+from sse_domain.ports import Retention
 
 BATCH = 500
 

@@ -12,7 +12,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 class JsonLines(logging.Formatter):
-    """A record as one JSON object: time, level, logger, message, whatever was passed as `extra`, and an error's text."""
+    """A record as one JSON object: time, level, logger, message, what was passed as `extra`, and an error's text."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {

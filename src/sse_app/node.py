@@ -8,8 +8,6 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from sse_domain.errors import Unavailable
-
 from sse_app.connection import Connection
 from sse_app.delivered import DeliveredLedger
 from sse_app.feed import Feed
@@ -19,6 +17,7 @@ from sse_app.janitor import Janitor
 from sse_app.sequencer import Sequencer
 from sse_app.service import HubService
 from sse_app.unread import UnreadWatch
+from sse_domain.errors import Unavailable
 
 log = logging.getLogger("sse_hub.node")
 
@@ -113,7 +112,7 @@ class Node:
 
     def _end_streams(self, streams: list[Connection]) -> None:
         for connection in streams:
-            pause = self._retry_ms + random.randrange(RETURN_SPREAD_MS)
+            pause = self._retry_ms + random.randrange(RETURN_SPREAD_MS)  # noqa: S311  (spreads load; guards nothing)
             connection.end("shutdown", reconnect=True, retry_ms=pause)
 
 

@@ -4,13 +4,6 @@ from __future__ import annotations
 
 import secrets
 
-from sse_domain.cursor import START, Positions, encode_cursor
-from sse_domain.delivery import Caps, Delivery
-from sse_domain.message import Receiver, ReceiverType
-from sse_domain.ports import FrameWriter, Inbox, MessageLog, Subscriptions
-from sse_domain.replay import ReplayMode, ResetReason, Start, StreamRequest, judge_cursor
-from sse_domain.subscription import Audience
-
 from sse_app.clock import Clock
 from sse_app.connection import Connection
 from sse_app.delivered import DeliveredLedger
@@ -18,6 +11,12 @@ from sse_app.feed import Feed
 from sse_app.heartbeat import Heartbeat
 from sse_app.hub import Hub
 from sse_app.unread import UnreadWatch
+from sse_domain.cursor import START, Positions, encode_cursor
+from sse_domain.delivery import Caps, Delivery
+from sse_domain.message import Receiver, ReceiverType
+from sse_domain.ports import FrameWriter, Inbox, MessageLog, Subscriptions
+from sse_domain.replay import ReplayMode, ResetReason, Start, StreamRequest, judge_cursor
+from sse_domain.subscription import Audience
 
 
 class StreamOpener:

@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from itertools import groupby
 
-from sse_domain.api import Receipt
-from sse_domain.errors import EventIdConflict, InvalidInput, SseError
-from sse_domain.message import Draft, Message, accept, same_content
-from sse_domain.ports import Entry, MessageLog, Outcome
-
 from sse_app.clock import Clock
 from sse_app.hub import Hub
 from sse_app.recent import RecentEphemeral
 from sse_app.sequencer import Sequenced, Sequencer
+from sse_domain.api import Receipt
+from sse_domain.errors import EventIdConflict, InvalidInput, SseError
+from sse_domain.message import Draft, Message, accept, same_content
+from sse_domain.ports import Entry, MessageLog, Outcome
 
 MAX_BATCH = 1000
 
@@ -43,8 +42,9 @@ class Publisher:
         if len(drafts) > MAX_BATCH:
             raise InvalidInput("messages", f"at most {MAX_BATCH} a batch")
         answers: list[Receipt | SseError] = []
-        for persist, run in groupby(drafts, key=lambda draft: draft.persist):
-            answers += await (self._persist_run(list(run)) if persist else self._ephemeral_run(list(run)))
+        for persist, group in groupby(drafts, key=lambda draft: draft.persist):
+            run = list(group)
+            answers += await (self._persist_run(run) if persist else self._ephemeral_run(run))
         return answers
 
     async def _persist_run(self, drafts: list[Draft]) -> list[Receipt | SseError]:

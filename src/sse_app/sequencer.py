@@ -14,11 +14,10 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from sse_domain.errors import Overloaded, ShuttingDown, SseError, Unavailable
-from sse_domain.ports import Appended, Entry, MessageLog, Outcome
-
 from sse_app.clock import Clock
 from sse_app.feed import Feed
+from sse_domain.errors import Overloaded, ShuttingDown, SseError, Unavailable
+from sse_domain.ports import Appended, Entry, MessageLog, Outcome
 
 log = logging.getLogger("sse_hub.sequencer")
 

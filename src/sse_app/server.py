@@ -80,9 +80,8 @@ def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises SettingsError, StoreUnavailable or OSError before the first request."""
     check_exposure(settings)
     listener = listen(settings)
-    with listener:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, listener))
+    with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, listener))
 
 
 def check_exposure(settings: Settings) -> None:
@@ -142,4 +141,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-

@@ -7,15 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 
-from sse_domain.api import ClientInfo, GroupInfo, Info, MarkedRead, MessagePage, Presence, Receipt
-from sse_domain.cursor import MAX_SEQ, Positions, encode_cursor, parse_cursor
-from sse_domain.errors import InvalidInput, ShuttingDown, SseError, Unavailable, UnknownEventId
-from sse_domain.inbox import InboxQuery, ReadSelection, TheseSeqs, UnreadCounts, UpTo
-from sse_domain.message import Draft, Receiver, ReceiverType, check_identifier
-from sse_domain.ports import FrameWriter, Inbox, MessageLog, Subscriptions
-from sse_domain.replay import StreamRequest
-from sse_domain.subscription import Subscription, check_event_types
-
 from sse_app.clock import Clock
 from sse_app.connection import Connection
 from sse_app.delivered import DeliveredLedger
@@ -26,6 +17,14 @@ from sse_app.opening import StreamOpener
 from sse_app.publisher import Publisher
 from sse_app.sequencer import Sequencer
 from sse_app.unread import UnreadWatch
+from sse_domain.api import ClientInfo, GroupInfo, Info, MarkedRead, MessagePage, Presence, Receipt
+from sse_domain.cursor import MAX_SEQ, Positions, encode_cursor, parse_cursor
+from sse_domain.errors import InvalidInput, ShuttingDown, SseError, Unavailable, UnknownEventId
+from sse_domain.inbox import InboxQuery, ReadSelection, TheseSeqs, UnreadCounts, UpTo
+from sse_domain.message import Draft, Receiver, ReceiverType, check_identifier
+from sse_domain.ports import FrameWriter, Inbox, MessageLog, Subscriptions
+from sse_domain.replay import StreamRequest
+from sse_domain.subscription import Subscription, check_event_types
 
 MAX_IDS = 1000
 MAX_LISTED = 1000

@@ -28,18 +28,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Every setting, with its default."""
 
     database_url: Annotated[
-        str, Meta(description="where messages are kept: `sqlite+aiosqlite:///FILE`, or `memory://` to keep nothing")
+        str,
+        Meta(description="where messages are kept: `sqlite+aiosqlite:///FILE`, or `memory://` to keep nothing"),
     ] = "sqlite+aiosqlite:///sse-hub.db"
     host: Annotated[str, Meta(min_length=1, description="address to listen on")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535, description="port to listen on; 0 picks a free one")] = 8000
     allow_unauthenticated: Annotated[
-        bool, Meta(description="`1` lets the server bind an address beyond loopback although it has no authentication")
+        bool,
+        Meta(description="`1` lets the server bind an address beyond loopback although it has no authentication"),
     ] = False
-    path_prefix: Annotated[
-        str, Meta(pattern="^(/[A-Za-z0-9._~-]+)+$", description="path that the API lives under")
-    ] = "/api/v1/sse"
+    path_prefix: Annotated[str, Meta(pattern="^(/[A-Za-z0-9._~-]+)+$", description="path that the API lives under")] = (
+        "/api/v1/sse"
+    )
     cors_origins: Annotated[
-        str, Meta(description="origins whose pages may use the API, separated by commas, as `https://app.example.com`")
+        str,
+        Meta(description="origins whose pages may use the API, separated by commas, as `https://app.example.com`"),
     ] = ""
     heartbeat_seconds: Annotated[
         float, Meta(gt=0, le=3600, description="seconds between signs of life on a stream")
@@ -50,14 +53,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retry_ms: Annotated[
         int, Meta(ge=0, le=3_600_000, description="milliseconds a browser waits before it reconnects")
     ] = 2000
-    retention_days: Annotated[
-        float, Meta(gt=0, le=36_500, description="days that messages are kept")
-    ] = 30.0
+    retention_days: Annotated[float, Meta(gt=0, le=36_500, description="days that messages are kept")] = 30.0
     cleanup_seconds: Annotated[
         float, Meta(gt=0, le=86_400, description="seconds between removals of expired and old messages")
     ] = 30.0
     stream_buffer_messages: Annotated[
-        int, Meta(ge=1, le=100_000, description="messages that may wait for one slow stream before it reads the log")
+        int,
+        Meta(ge=1, le=100_000, description="messages that may wait for one slow stream before it reads the log"),
     ] = 256
     stream_buffer_bytes: Annotated[
         int, Meta(ge=1024, le=1 << 30, description="bytes of data that may wait for one slow stream")
@@ -110,13 +112,23 @@ def describe() -> list[tuple[str, str, str]]:
     rows = []
     for name, annotation in _annotations().items():
         default = getattr(defaults, name)
-        shown = "" if default == "" else f"{default:d}" if isinstance(default, bool) else f"{default:g}" if isinstance(default, float) else str(default)
+        shown = (
+            ""
+            if default == ""
+            else f"{default:d}"
+            if isinstance(default, bool)
+            else f"{default:g}"
+            if isinstance(default, float)
+            else str(default)
+        )
         rows.append((PREFIX + name.upper(), shown, annotation.__metadata__[0].description))
     return rows
 
 
 def _annotations() -> dict[str, Any]:
-    return {name: hint for name, hint in get_type_hints(Settings, include_extras=True).items() if not name.startswith("_")}
+    return {
+        name: hint for name, hint in get_type_hints(Settings, include_extras=True).items() if not name.startswith("_")
+    }
 
 
 def _lower(text: str) -> str:

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sse_domain.inbox import UnreadCounts
-from sse_domain.message import Message, ReceiverType
-from sse_domain.ports import Inbox
-
 from sse_app.clock import Clock
 from sse_app.connection import Connection
 from sse_app.hub import Hub
+from sse_domain.inbox import UnreadCounts
+from sse_domain.message import Message, ReceiverType
+from sse_domain.ports import Inbox
 
 
 class UnreadWatch:

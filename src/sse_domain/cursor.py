@@ -17,9 +17,7 @@ from typing import NamedTuple
 MAX_SEQ = 2**53 - 1
 EPOCH_LENGTH = 8
 
-_CURSOR = re.compile(
-    r"([0-9]{1,16})-([0-9a-z]{8})(?:-([0-9a-z]{1,11})\.([0-9a-z]{1,11})\.([0-9a-z]{1,11}))?", re.ASCII
-)
+_CURSOR = re.compile(r"([0-9]{1,16})-([0-9a-z]{8})(?:-([0-9a-z]{1,11})\.([0-9a-z]{1,11})\.([0-9a-z]{1,11}))?", re.ASCII)
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 

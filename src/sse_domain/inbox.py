@@ -97,8 +97,7 @@ class InboxQuery:
             and (self.priority is None or message.priority == self.priority)
             and (self.since is None or message.created_at >= self.since)
             and (
-                self.after is None
-                or (seq < max(self.after) if self.descending else seq > self.after[message.priority])
+                self.after is None or (seq < max(self.after) if self.descending else seq > self.after[message.priority])
             )
         )
 

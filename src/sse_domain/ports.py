@@ -64,7 +64,7 @@ class MessageLog(Protocol):
 
     @abstractmethod
     async def replay(self, audience: Audience, request: ReadRequest, now: datetime) -> ReplayPage:
-        """What `audience.admits` in the range of `request`, less what its user has read and what is expired at `now`."""
+        """What `audience.admits` within `request`, less what its user has read and what is expired at `now`."""
 
     @abstractmethod
     async def find(self, event_ids: Sequence[str]) -> dict[str, Message]:

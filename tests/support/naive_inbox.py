@@ -42,9 +42,7 @@ class NaiveInbox:
 
     # What happens
 
-    def send(
-        self, kind: str, name: str, event_type: str, priority: int, now: datetime, ttl: int | None
-    ) -> None:
+    def send(self, kind: str, name: str, event_type: str, priority: int, now: datetime, ttl: int | None) -> None:
         expire_at = None if ttl is None else now + timedelta(seconds=ttl)
         self.log.append(Sent(len(self.log) + 1, kind, name, event_type, priority, now, expire_at))
 
@@ -73,12 +71,11 @@ class NaiveInbox:
     def give(self, user: str, positions: list[int]) -> None:
         self.given += [(user, priority, seq) for priority, seq in enumerate(positions)]
 
-    def remove_expired(self, now: datetime, limit: int) -> int:
-        """The number removed; which ones, when there are more than `limit`, makes no difference to any user."""
+    def remove_expired(self, now: datetime) -> int:
         expired = [sent for sent in self.log if sent.kept and self._expired(sent, now)]
-        for sent in expired[:limit]:
+        for sent in expired:
             sent.kept = False
-        return min(len(expired), limit)
+        return len(expired)
 
     def remove_older(self, than: datetime, limit: int) -> int:
         older = [sent for sent in self.log if sent.kept and sent.created_at < than]
@@ -118,8 +115,7 @@ class NaiveInbox:
     def oldest_unread(self, user: str, now: datetime) -> tuple[int | None, ...]:
         unread = self.unread(user, now)
         return tuple(
-            min((sent.seq for sent in unread if sent.priority == priority), default=None)
-            for priority in range(3)
+            min((sent.seq for sent in unread if sent.priority == priority), default=None) for priority in range(3)
         )
 
     def _member(self, user: str, sent: Sent) -> bool:
@@ -131,8 +127,7 @@ class NaiveInbox:
 
     def _given(self, user: str, sent: Sent) -> bool:
         return any(
-            whom == user and priority == sent.priority and sent.seq <= up_to
-            for whom, priority, up_to in self.given
+            whom == user and priority == sent.priority and sent.seq <= up_to for whom, priority, up_to in self.given
         )
 
     @staticmethod

@@ -76,9 +76,7 @@ class Publisher:
     ) -> Message:
         """The message that the log now has; it must be new."""
         self._made += 1
-        draft = Draft(
-            receiver=receiver, event_type=event_type, data=data, persist=True, priority=priority, ttl=ttl
-        )
+        draft = Draft(receiver=receiver, event_type=event_type, data=data, persist=True, priority=priority, ttl=ttl)
         entry = Entry(draft, event_id or f"event-{self._made}", may_repeat=event_id is not None)
         [(outcome, message)] = await self._store.log.append([entry], self._clock())
         assert outcome is Outcome.NEW

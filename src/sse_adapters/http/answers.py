@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Response
@@ -29,7 +29,12 @@ Timestamp = Annotated[
 
 def json_answer(value: object, status: HTTPStatus = HTTPStatus.OK) -> Response[bytes]:
     """An answer with this value as its JSON body."""
-    return Response(msgspec.json.encode(value), status_code=status.value, media_type="application/json")
+    return Response(
+        msgspec.json.encode(value),
+        status_code=status.value,
+        media_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )
 
 
 def timestamp(moment: datetime) -> str:
@@ -70,7 +75,7 @@ class NotSent(Struct, frozen=True, kw_only=True):
 class BatchSent(Struct, frozen=True, kw_only=True):
     """What became of each message, in the batch's order."""
 
-    results: list[Sent | NotSent]
+    results: Annotated[list[Any], Meta(description="Each a `Sent`, or a `NotSent` for one that was refused.")]
 
 
 class MessageView(Struct, frozen=True, kw_only=True):

@@ -8,12 +8,12 @@ the body's UTF-8 is checked before.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 from litestar import Request
+from litestar.types import HTTPReceiveMessage
 
 from sse_adapters.http.problems import BadRequest, Fault
 from sse_domain.errors import TooLarge
@@ -50,7 +50,7 @@ def decode_json(body: bytes, kind: type[T]) -> T:
     try:
         if not body.isascii():
             body.decode()  # only to check it
-        return _decoder(kind).decode(body)
+        return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         raise BadRequest.of(_faults(body, kind, error)) from None
     except UnicodeDecodeError:
@@ -59,11 +59,6 @@ def decode_json(body: bytes, kind: type[T]) -> T:
         raise BadRequest("the body is nested too deeply", code="invalid_json") from None
     except msgspec.DecodeError as error:
         raise BadRequest(f"the body is not JSON: {error}", code="invalid_json") from None
-
-
-@cache
-def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
-    return msgspec.json.Decoder(kind)
 
 
 def _check_media_type(request: Request[Any, Any, Any]) -> None:
@@ -91,10 +86,10 @@ async def _read(request: Request[Any, Any, Any], limit: int) -> bytes:
     pieces: list[bytes] = []
     size = 0
     while True:
-        event = await request.receive()
+        event = cast("HTTPReceiveMessage", await request.receive())
         if event["type"] == "http.disconnect":
             raise BadRequest("the body was cut off", code="incomplete_body")
-        piece = event.get("body", b"")
+        piece = event["body"]
         size += len(piece)
         if size > limit:
             raise too_large

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
@@ -39,6 +40,8 @@ TOKEN_SCHEMA: Mapping[str, object] = {
     "pattern": r"^(?!sse\.)[A-Za-z0-9_.:-]+$",
 }
 
+_PRIORITIES = {str(spelling): priority for spelling, priority in PRIORITIES.items()}
+
 Choice = TypeVar("Choice", bound=StrEnum)
 
 
@@ -60,10 +63,9 @@ def _choice(field: str, kind: type[Choice]) -> Callable[[str], Choice]:
 
 
 def _priority(text: str) -> Priority:
-    priority = PRIORITIES.get(text if not text.isdecimal() else int(text[:2]))
-    if priority is None:
-        raise InvalidInput("priority", "must be 0, 1, 2, normal, high or urgent")
-    return priority
+    if text not in _PRIORITIES:
+        raise InvalidInput("priority", f"must be one of {', '.join(_PRIORITIES)}")
+    return _PRIORITIES[text]
 
 
 def _limit(text: str) -> int:
@@ -172,22 +174,8 @@ LIMIT = QueryParameter(
     description="How many at most.",
     example=50,
 )
-ONE_USER = QueryParameter(
-    name="user_id",
-    read=partial(check_identifier, "user_id"),
-    schema=IDENTIFIER_SCHEMA,
-    description="Only this user's.",
-    example="user123",
-)
-USERS = QueryParameter(
-    name="user_id",
-    read=partial(check_identifier, "user_id"),
-    schema=IDENTIFIER_SCHEMA,
-    description="The users to tell of; repeats.",
-    example="user123",
-    required=True,
-    repeats=MAX_ONLINE_USERS,
-)
+ONE_USER = replace(USER_ID, required=False, description="Only this user's.")
+USERS = replace(USER_ID, repeats=MAX_ONLINE_USERS, description="The users to tell of; repeats.")
 
 STREAM_CLIENT = QueryParameter(
     name="id",
@@ -196,21 +184,8 @@ STREAM_CLIENT = QueryParameter(
     description="The client's identity, stable across its reconnects; without it the hub makes one up.",
     example="phone-7f3a",
 )
-STREAM_USER = QueryParameter(
-    name="user_id",
-    read=partial(check_identifier, "user_id"),
-    schema=IDENTIFIER_SCHEMA,
-    description="Whose stream it is.",
-    example="user123",
-)
-STREAM_GROUPS = QueryParameter(
-    name="group",
-    read=partial(check_identifier, "group"),
-    schema=IDENTIFIER_SCHEMA,
-    description="A group to join for this connection; repeats.",
-    example="challenge_456",
-    repeats=MAX_STREAM_GROUPS,
-)
+STREAM_USER = replace(USER_ID, required=False, description="Whose stream it is.")
+STREAM_GROUPS = replace(GROUP, repeats=MAX_STREAM_GROUPS, description="A group to join for this connection; repeats.")
 LAST_EVENT_ID = QueryParameter(
     name="last_event_id",
     read=lambda text: text[:MAX_CURSOR_LENGTH],
@@ -218,13 +193,7 @@ LAST_EVENT_ID = QueryParameter(
     description="Where to resume, for clients that can't set the `Last-Event-ID` header, which wins.",
     example="1042-k3v9x0qa",
 )
-STREAM_SINCE = QueryParameter(
-    name="since",
-    read=read_since,
-    schema=SINCE.schema,
-    description="Recover from this time on: RFC 3339, or seconds since 1970. A cursor wins.",
-    example="2025-03-01T12:00:00Z",
-)
+STREAM_SINCE = replace(SINCE, description="Recover from this time on: RFC 3339, or seconds since 1970. A cursor wins.")
 REPLAY = QueryParameter(
     name="replay",
     read=_choice("replay", ReplayMode),

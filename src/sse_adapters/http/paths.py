@@ -7,6 +7,7 @@ were replaced. Identifiers may hold slashes (SPEC §2), so they are read from `r
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, unquote, unquote_to_bytes
 
@@ -30,6 +31,18 @@ def trailing_segments(scope: Mapping[str, Any]) -> list[str]:
         if _parts(unquote("/".join(segments[start:]), errors="replace")) == matched:
             return [_decoded(segment) for segment in segments[start:]]
     raise BadRequest("the path can't be read", code="invalid_path")
+
+
+def only_segment(scope: Mapping[str, Any]) -> str:
+    """The one segment below the route's fixed part. Raises BadRequest: there is no route for more."""
+    segments = trailing_segments(scope)
+    if len(segments) != 1:
+        raise no_such_path()
+    return segments[0]
+
+
+def no_such_path() -> BadRequest:
+    return BadRequest("there is nothing at this path", code="not_found", status=HTTPStatus.NOT_FOUND)
 
 
 def _parts(path: str) -> list[str]:

@@ -86,9 +86,9 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     status: Annotated[int, Meta(ge=400, le=599)]
     detail: Annotated[str, Meta(description="What was wrong, for people.")]
     code: Annotated[str, Meta(description="What was wrong, for programs.", pattern="^[a-z_]+$")]
-    errors: Annotated[tuple[FieldError, ...], Meta(description="Every field known to be wrong.")] | msgspec.UnsetType = (
-        msgspec.UNSET
-    )
+    errors: (
+        Annotated[tuple[FieldError, ...], Meta(description="Every field known to be wrong.")] | msgspec.UnsetType
+    ) = msgspec.UNSET
 
 
 def problem_of(error: SseError) -> Problem:
@@ -116,9 +116,7 @@ def _problem(status: HTTPStatus, code: str, detail: str, faults: Sequence[Fault]
 
 
 def _answer(problem: Problem, headers: Mapping[str, str] | None = None) -> Response[bytes]:
-    return Response(
-        msgspec.json.encode(problem), status_code=problem.status, media_type=PROBLEM_JSON, headers=headers
-    )
+    return Response(msgspec.json.encode(problem), status_code=problem.status, media_type=PROBLEM_JSON, headers=headers)
 
 
 def _tell(request: Request[Any, Any, Any], error: SseError) -> Response[bytes]:

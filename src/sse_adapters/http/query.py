@@ -54,9 +54,7 @@ class Query:
 def read_query(query_string: bytes, parameters: Sequence[QueryParameter[object]]) -> Query:
     """The query's values. Raises BadRequest with all that is wrong."""
     try:
-        pairs = parse_qsl(
-            query_string.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS
-        )
+        pairs = parse_qsl(query_string.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
     except UnicodeDecodeError:
         raise BadRequest("the query is not UTF-8", code="invalid_query") from None
     except ValueError:

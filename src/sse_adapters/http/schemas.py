@@ -21,9 +21,10 @@ from sse_domain.message import (
 from sse_domain.subscription import MAX_SUBSCRIPTION_TYPES
 
 MAX_BATCH_MESSAGES = 1000
+MAX_READ_IDS = 1000
 
 IDENTIFIER_PATTERN = r"^[^\u0000-\u001f\u007f-\u009f]+$"
-TOKEN_PATTERN = r"^[A-Za-z0-9_.:-]+$"
+EVENT_ID_PATTERN = r"^[A-Za-z0-9_.:-]+$"
 
 Identifier = Annotated[str, Meta(min_length=1, max_length=128, pattern=IDENTIFIER_PATTERN)]
 UserId = Annotated[Identifier, Meta(description="A user of the application.", examples=["user123"])]
@@ -44,7 +45,7 @@ EventId = Annotated[
     Meta(
         min_length=1,
         max_length=64,
-        pattern=TOKEN_PATTERN,
+        pattern=EVENT_ID_PATTERN,
         description="The message's identity. Sending it again with the same content changes nothing.",
         examples=["order-1042-paid"],
     ),
@@ -65,7 +66,9 @@ class Sending(Struct, kw_only=True, forbid_unknown_fields=True):
 
     event_type: EventType
     data: Annotated[Raw, Meta(description="Any JSON value of up to 256 KiB; readers get it back as it was written.")]
-    persist: Annotated[bool, Meta(description="Keep it until it is seen; otherwise it is only for open streams.")] = False
+    persist: Annotated[bool, Meta(description="Keep it until it is seen; otherwise it is only for open streams.")] = (
+        False
+    )
     priority: PriorityValue = 0
     ttl: Annotated[float, Meta(gt=0, le=MAX_TTL_SECONDS, description="Seconds until it expires.")] | None = None
     event_id: EventId | None = None
@@ -133,7 +136,7 @@ class MarkRead(Struct, kw_only=True, forbid_unknown_fields=True):
     """Which messages the user has read: exactly one of the three."""
 
     user_id: UserId
-    event_ids: Annotated[list[Position], Meta(description="Exactly these.")] | None = None
+    event_ids: Annotated[list[Position], Meta(max_length=MAX_READ_IDS, description="Exactly these.")] | None = None
     up_to: (
         Annotated[
             Position,

@@ -1,8 +1,8 @@
 """Writing one stream's frames to its socket, through ASGI `send`, without a task switch.
 
-An ASGI server's `send` only suspends when the socket takes no more. So it is stepped once, by hand: when it finishes at
-once, the frame is written, and a fan-out to thousands of streams wakes no task. When it suspends, the stream is blocked,
-and a task of its own drives that same call to its end.
+An ASGI server's `send` only suspends when the socket takes no more. So it is stepped once, by hand: when it finishes
+at once, the frame is written, and a fan-out to thousands of streams wakes no task. When it suspends, the stream is
+blocked, and a task of its own drives that same call to its end.
 """
 
 from __future__ import annotations
@@ -155,13 +155,13 @@ class AsgiFrameWriter(FrameWriter):
 def _resumed(sending: Coroutine[Any, Any, None], waiting_for: object) -> Generator[Any, Any, None]:
     """Await the rest of a coroutine that has been stepped already and waits for `waiting_for`."""
     while True:
+        outcome: object = None
+        failure: BaseException | None = None
         try:
             outcome = yield waiting_for
         except BaseException as error:
-            step: Callable[[], object] = lambda: sending.throw(error)  # noqa: B023, E731
-        else:
-            step = lambda: sending.send(outcome)  # noqa: B023, E731
+            failure = error
         try:
-            waiting_for = step()
+            waiting_for = sending.send(outcome) if failure is None else sending.throw(failure)
         except StopIteration:
             return

@@ -32,9 +32,7 @@ class MemoryInbox(Inbox):
         entries = (
             InboxEntry(
                 message=message,
-                status=status_of(
-                    message, read=self._state.has_read(query.user_id, message), delivered=delivered
-                ),
+                status=status_of(message, read=self._state.has_read(query.user_id, message), delivered=delivered),
             )
             for message in self._in_reach(query)
             if self._sees(query.user_id, message, now)
@@ -55,8 +53,7 @@ class MemoryInbox(Inbox):
 
     async def oldest_unread(self, user_id: str, now: datetime) -> tuple[int | None, ...]:
         return tuple(
-            next((message.seq for message in self._unread(user_id, now, [priority])), None)
-            for priority in Priority
+            next((message.seq for message in self._unread(user_id, now, [priority])), None) for priority in Priority
         )
 
     async def mark_read(self, user_id: str, selection: ReadSelection, now: datetime) -> int:

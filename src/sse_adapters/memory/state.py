@@ -69,9 +69,7 @@ class MemoryState:
             if seq in self.messages:
                 yield seq
 
-    def rising(
-        self, receivers: Iterable[Receiver], after: Mapping[Priority, int], through: int
-    ) -> Iterator[Message]:
+    def rising(self, receivers: Iterable[Receiver], after: Mapping[Priority, int], through: int) -> Iterator[Message]:
         """Kept messages to `receivers`, by seq, up to and including `through`.
 
         Only of the priorities in `after`, each beyond its position there.
@@ -80,9 +78,7 @@ class MemoryState:
         seqs = merge(*(lane.rising(after[priority], through) for priority, lane in lanes))
         return map(self.messages.__getitem__, seqs)
 
-    def falling(
-        self, receivers: Iterable[Receiver], priorities: Iterable[Priority], below: int
-    ) -> Iterator[Message]:
+    def falling(self, receivers: Iterable[Receiver], priorities: Iterable[Priority], below: int) -> Iterator[Message]:
         """Kept messages to `receivers` with a seq less than `below`, the newest first."""
         lanes = self._lanes_of(receivers, priorities)
         seqs = merge(*(lane.falling(below) for _, lane in lanes), reverse=True)

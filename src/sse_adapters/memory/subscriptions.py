@@ -13,9 +13,7 @@ class MemorySubscriptions(Subscriptions):
     def __init__(self, state: MemoryState) -> None:
         self._state = state
 
-    async def join(
-        self, user_id: str, group: str, event_types: tuple[str, ...] | None
-    ) -> tuple[Subscription, bool]:
+    async def join(self, user_id: str, group: str, event_types: tuple[str, ...] | None) -> tuple[Subscription, bool]:
         standing = self._state.subscriptions_of(user_id).get(group)
         subscription = Subscription(
             user_id=user_id,

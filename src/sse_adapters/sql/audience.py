@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 from sqlalchemy import CTE, ColumnElement, Integer, Select, String, and_, bindparam, or_, select, true
@@ -25,6 +24,9 @@ from sse_domain.message import Priority, Receiver, ReceiverType
 from sse_domain.subscription import Audience
 
 _Run = tuple[str, str | None, int, int, Sequence[str] | None]  # receiver, after, through, event types
+
+LIMIT = bindparam("limit", type_=Integer)
+found = message.alias("found")
 
 EVERYTHING = Positions.level(MAX_SEQ)
 # As of then no message has expired.
@@ -47,20 +49,19 @@ def reach(
     Of each priority what lies beyond `after` (None: nothing), up to and including `through`; only messages to `group`,
     if given.
     """
-    lanes = [(p.value, after[p], through[p]) for p in Priority if after[p] is not None]
     runs = [run for run in _runs(audience) if group is None or run[:2] == (ReceiverType.GROUP, group)]
-    return parameters(runs, lanes, audience.user_id, now)
+    return _parameters(runs, after, through, audience.user_id, now)
 
 
-def reach_of_receiver(receiver: Receiver, after: Positions, now: datetime) -> dict[str, Any]:
-    """The parameters for what is addressed to exactly `receiver`, read or not."""
-    lanes = [(priority.value, after[priority], MAX_SEQ) for priority in Priority]
-    return parameters([(*receiver, 0, MAX_SEQ, None)], lanes, None, now)
+def reach_of(receiver: Receiver, after: Positions, through: Positions, now: datetime) -> dict[str, Any]:
+    """The same for what is addressed to exactly `receiver`; it is read when the user of that name has read it."""
+    return _parameters([(*receiver, 0, MAX_SEQ, None)], after, through, receiver.id, now)
 
 
-def parameters(
-    runs: Sequence[_Run], lanes: Sequence[tuple[int, int | None, int]], user_id: str | None, now: datetime
+def _parameters(
+    runs: Sequence[_Run], after: Sequence[int | None], through: Positions, user_id: str | None, now: datetime
 ) -> dict[str, Any]:
+    lanes = [(p.value, after[p], through[p]) for p in Priority if after[p] is not None]
     return {
         "runs": json.dumps(runs, ensure_ascii=False),
         "lanes": json.dumps(lanes),
@@ -91,7 +92,7 @@ def _runs(audience: Audience) -> Iterator[_Run]:
 
 
 def _spans() -> CTE:
-    """Every run in every lane. Made once per statement: as a mere part of it, it would be worked out for each message."""
+    """Every run in every lane. Made once per statement: left to the planner, it is worked out for each message."""
     run, lane = json_list(bindparam("runs", type_=String)), json_list(bindparam("lanes", type_=String))
     spans = select(
         json_item(run.c.value, 0).label("receiver_type"),
@@ -122,21 +123,20 @@ def _in_reach(read: bool | None) -> ColumnElement[bool]:
     )
 
 
-@cache
 def every(*columns: Any, read: bool | None) -> Select[Any]:
     """`columns` of every message in reach."""
     return select(*columns).select_from(_span.join(message, _in_reach(read)))
 
 
-@cache
-def nearest(*, read: bool | None, descending: bool = False) -> Select[Any]:
-    """The id, priority and size of messages in reach, at least the first `limit` of each lane by seq; not in order.
+def nearest(
+    *columns: Any, read: bool | None, descending: bool = False, where: ColumnElement[bool] | None = None
+) -> Select[Any]:
+    """`columns` of `found`: in each span the first `limit` messages in reach, by seq; in no order.
 
-    Each span stops at `limit` of its own, so what lies beyond is not touched.
+    Beyond these nothing is touched. `where` is a further condition on `message`.
     """
-    order = message.c.id.desc() if descending else message.c.id
-    first = select(message.c.id).where(_in_reach(read)).correlate(_span).order_by(order)
-    found = message.alias("found")
-    return select(found.c.id, found.c.priority, found.c.data_bytes).select_from(
-        _span.join(found, found.c.id.in_(first.limit(bindparam("limit", type_=Integer))))
-    )
+    first = select(message.c.id).where(_in_reach(read)).correlate(_span)
+    if where is not None:
+        first = first.where(where)
+    first = first.order_by(message.c.id.desc() if descending else message.c.id).limit(LIMIT)
+    return select(*columns).select_from(_span.join(found, found.c.id.in_(first)))

@@ -23,6 +23,7 @@ from sqlalchemy import (
     event,
     func,
     make_url,
+    select,
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import ArgumentError
@@ -31,6 +32,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sse_adapters.sql.errors import UnusableDatabase
 
 BUSY_SECONDS = 5.0
+
+# How many rows the statement before this one changed. The driver doesn't say for one that begins with WITH.
+ROWS_CHANGED = select(func.changes())
 
 
 class Begin(StrEnum):
@@ -79,9 +83,16 @@ def make_engine(url: URL, begin: Begin, connections: int) -> AsyncEngine:
 
 
 def json_list(json: BindParameter[str] | ColumnElement[str]) -> TableValuedAlias:
-    """The elements of a JSON list as rows with one column, `value`. One parameter carries a list of any length, so the
-    statement stays the same."""
+    """The elements of a JSON list as rows with one column, `value`; of NULL, none.
+
+    One parameter carries a list of any length, so the statement stays the same.
+    """
     return func.json_each(json).table_valued("value", joins_implicitly=True)
+
+
+def in_json_list(column: ColumnElement[Any], parameter: str) -> ColumnElement[bool]:
+    """Whether a column's value is in the JSON list that `parameter` carries."""
+    return column.in_(select(json_list(bindparam(parameter, type_=String)).c.value))
 
 
 def json_item(json: ColumnElement[Any], place: int) -> ColumnElement[Any]:

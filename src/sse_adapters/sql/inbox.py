@@ -1,0 +1,160 @@
+"""What users have been given and have read, on a SQL database.
+
+The row status of a message only informs whoever looks at the table; nothing here goes by it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Select, bindparam, func
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sse_adapters.sql.audience import EVERYTHING, LIMIT, every, found, nearest, reach
+from sse_adapters.sql.connections import Connections
+from sse_adapters.sql.deliveries import delivered_to, record
+from sse_adapters.sql.lookup import messages_by_seq, seq_before
+from sse_adapters.sql.marks import mark_these, mark_up_to, raise_read_floor, read_floor_of, read_of_these
+from sse_adapters.sql.schema import UtcDateTime, message
+from sse_adapters.sql.subscriptions import subscriptions_of
+from sse_domain.cursor import START, Positions
+from sse_domain.inbox import (
+    InboxEntry,
+    InboxQuery,
+    ReadSelection,
+    StatusFilter,
+    TheseSeqs,
+    UnreadCounts,
+    status_of,
+)
+from sse_domain.message import Priority, Receiver, ReceiverType
+from sse_domain.ports import Delivered, Inbox
+from sse_domain.subscription import Audience
+
+RECORDS_AT_ONCE = 500
+
+_KEYS = (message.c.priority, message.c.receiver_type, message.c.receiver_id, message.c.event_type)
+_UNREAD = every(*_KEYS, func.count(), func.min(message.c.expire_at), read=False).group_by(*_KEYS)
+_OLDEST_UNREAD = nearest(found.c.priority, func.min(found.c.id), read=False).group_by(found.c.priority)
+
+
+class SqlInbox(Inbox):
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    async def messages(self, query: InboxQuery, delivered: Positions, now: datetime) -> list[InboxEntry]:
+        read = None if query.status is None else query.status is StatusFilter.READ
+        after, through = _range(query, delivered)
+        async with self._connections.reading() as connection:
+            if read is False:
+                after = after.furthest(await read_floor_of(connection, query.user_id))
+            if query.since is not None:
+                after = after.furthest(Positions.level(await seq_before(connection, query.since)))
+            lanes = [after[p] if query.priority in (None, p) else None for p in Priority]
+            audience = await _audience_of(connection, query.user_id, query.event_type)
+            parameters = reach(audience, lanes, through, now, query.group)
+            parameters |= {"limit": query.limit, "since": query.since}
+            listing = _listing(read, query.descending, query.since is not None)
+            seqs = (await connection.execute(listing, parameters)).scalars().all()
+            messages = await messages_by_seq(connection, seqs)
+            marked = set(seqs) if read else set()
+            if read is None:
+                marked = await read_of_these(connection, query.user_id, seqs)
+        return [
+            InboxEntry(message=each, status=status_of(each, read=each.seq in marked, delivered=delivered))
+            for each in messages
+        ]
+
+    async def unread(self, user_id: str, now: datetime) -> UnreadCounts:
+        async with self._connections.reading() as connection:
+            rows = (await connection.execute(_UNREAD, await _unread_reach(connection, user_id, now))).all()
+        return _counts(rows)
+
+    async def oldest_unread(self, user_id: str, now: datetime) -> tuple[int | None, ...]:
+        async with self._connections.reading() as connection:
+            parameters = await _unread_reach(connection, user_id, now)
+            rows = await connection.execute(_OLDEST_UNREAD, parameters | {"limit": 1})
+        oldest = dict(rows.all())
+        return tuple(oldest.get(priority) for priority in Priority)
+
+    async def mark_read(self, user_id: str, selection: ReadSelection, now: datetime) -> int:
+        async with self._connections.writing() as connection:
+            audience = await _audience_of(connection, user_id)
+            if isinstance(selection, TheseSeqs):
+                marked = await mark_these(connection, audience, user_id, selection.seqs, now)
+            else:
+                marked = await mark_up_to(connection, audience, user_id, selection.positions, now)
+            if marked:
+                await raise_read_floor(connection, audience, user_id)
+        return marked
+
+    async def delivered(self, reader: Receiver) -> Delivered | None:
+        async with self._connections.reading() as connection:
+            return await delivered_to(connection, reader)
+
+    async def record_delivered(self, records: Mapping[Receiver, Delivered]) -> None:
+        # Several short transactions: merging is per reader, and sends need not wait for all of them.
+        rest = iter(records.items())
+        while some := dict(islice(rest, RECORDS_AT_ONCE)):
+            async with self._connections.writing() as connection:
+                await record(connection, some)
+
+
+async def _audience_of(connection: AsyncConnection, user_id: str, event_type: str | None = None) -> Audience:
+    """To whom exactly that is visible which is visible to the user (SPEC §4), of one type or of all."""
+    return Audience(
+        client_id=None,
+        user_id=user_id,
+        subscriptions={each.group: each for each in await subscriptions_of(connection, user_id)},
+        event_types=None if event_type is None else frozenset([event_type]),
+    )
+
+
+async def _unread_reach(connection: AsyncConnection, user_id: str, now: datetime) -> dict[str, Any]:
+    floor = await read_floor_of(connection, user_id)
+    return reach(await _audience_of(connection, user_id), floor, EVERYTHING, now)
+
+
+def _range(query: InboxQuery, delivered: Positions) -> tuple[Positions, Positions]:
+    """After and through which positions the entries lie that the query admits."""
+    after, through = START, EVERYTHING
+    if query.after is not None and query.descending:
+        through = Positions.level(max(query.after) - 1)
+    elif query.after is not None:
+        after = query.after
+    if query.status is StatusFilter.PENDING:
+        after = after.furthest(delivered)
+    elif query.status is StatusFilter.SENT:
+        through = through.nearest(delivered)
+    return after, through
+
+
+@cache
+def _listing(read: bool | None, descending: bool, since: bool) -> Select[Any]:
+    created = message.c.created_at >= bindparam("since", type_=UtcDateTime) if since else None
+    order = found.c.id.desc() if descending else found.c.id
+    return nearest(found.c.id, read=read, descending=descending, where=created).order_by(order).limit(LIMIT)
+
+
+def _counts(rows: Sequence[Sequence[Any]]) -> UnreadCounts:
+    """Sums up rows of _UNREAD as `count_unread` counts messages."""
+    by_priority: Counter[Priority] = Counter()
+    by_group: Counter[str] = Counter()
+    by_event_type: Counter[str] = Counter()
+    for priority, kind, identity, event_type, count, _ in rows:
+        by_priority[Priority(priority)] += count
+        by_event_type[event_type] += count
+        if kind == ReceiverType.GROUP:
+            by_group[identity] += count
+    return UnreadCounts(
+        total=by_priority.total(),
+        by_priority=dict(by_priority),
+        by_group=dict(by_group),
+        by_event_type=dict(by_event_type),
+        next_expiry=min((row[-1] for row in rows if row[-1] is not None), default=None),
+    )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, RowMapping
+from sqlalchemy import RowMapping, literal
 
 from sse_adapters.sql import schema
 from sse_domain.cursor import Positions
@@ -26,11 +27,15 @@ MESSAGE_COLUMNS = (
     schema.message.c.ttl,
     schema.message.c.expire_at,
 )
+# The same without its data, for deciding about a message without reading it.
+HEADER_COLUMNS = tuple(
+    literal("").label(column.name) if column is schema.message.c.data else column for column in MESSAGE_COLUMNS
+)
 
 
-def to_message(row: Row[Any]) -> Message:
-    """The message of a row that begins with MESSAGE_COLUMNS."""
-    event_id, seq, event_type, kind, identity, priority, data, created_at, ttl, expire_at = row[:10]
+def to_message(row: Sequence[Any]) -> Message:
+    """The message of a row of MESSAGE_COLUMNS or HEADER_COLUMNS."""
+    event_id, seq, event_type, kind, identity, priority, data, created_at, ttl, expire_at = row
     return Message(
         event_id=event_id,
         seq=seq,

@@ -47,8 +47,8 @@ Token = String(64)
 JsonText = Text()
 
 metadata = MetaData()
-# Where the database's revision is kept. Not Alembic's usual name: the tables may stand in an application's own database,
-# beside the application's own migrations.
+# Where the database's revision is kept. Not Alembic's usual name: the tables may stand in an application's own
+# database, beside its own migrations.
 VERSION_TABLE = "app_sse_version"
 
 # `id` is the seq: assigned by the writer, never by the database (SPEC §1). `data` stands last, so that whatever does

@@ -59,9 +59,7 @@ def test_the_names_differ() -> None:
     assert len(set(NAMES)) == len(NAMES)
 
 
-async def test_receivers_are_who_they_are_and_nobody_else(
-    store: Store, publish: Publisher, clock: ManualClock
-) -> None:
+async def test_receivers_are_who_they_are_and_nobody_else(store: Store, publish: Publisher, clock: ManualClock) -> None:
     kinds = (Receiver.user, Receiver.client, Receiver.group)
     sent = {kind(name): await publish(kind(name)) for kind in kinds for name in NAMES}
     assert await store.log.read(0, 1000) == list(sent.values())
@@ -77,9 +75,7 @@ async def test_receivers_are_who_they_are_and_nobody_else(
             assert await store.log.first_owed(kind(name), START, clock()) == (seq, None, None)
 
 
-async def test_groups_of_a_subscription_are_what_they_are(
-    store: Store, publish: Publisher, clock: ManualClock
-) -> None:
+async def test_groups_of_a_subscription_are_what_they_are(store: Store, publish: Publisher, clock: ManualClock) -> None:
     sent = {}
     for name in NAMES:
         _, new = await store.subscriptions.join("ana", name, None)
@@ -97,9 +93,7 @@ async def test_groups_of_a_subscription_are_what_they_are(
         assert (await store.inbox.unread("ana", clock())).total == len(NAMES) - left
 
 
-async def test_users_of_a_subscription_are_who_they_are(
-    store: Store, publish: Publisher, clock: ManualClock
-) -> None:
+async def test_users_of_a_subscription_are_who_they_are(store: Store, publish: Publisher, clock: ManualClock) -> None:
     for name in NAMES:
         subscription, new = await store.subscriptions.join(name, "team", None)
         assert new
@@ -139,9 +133,7 @@ async def test_event_ids_and_types_are_compared_byte_for_byte(
     for token, message in zip(tokens, sent, strict=True):
         query = InboxQuery(user_id="ana", event_type=token)
         assert [entry.message for entry in await store.inbox.messages(query, START, clock())] == [message]
-        audience = Audience(
-            client_id=None, user_id="ana", subscriptions={}, event_types=frozenset([token, "other"])
-        )
+        audience = Audience(client_id=None, user_id="ana", subscriptions={}, event_types=frozenset([token, "other"]))
         assert (await store.log.replay(audience, EVERYTHING, clock())).messages == (message,)
     await store.subscriptions.join("ana", "team", ("a.b", "A"))
     for token in tokens:
@@ -150,9 +142,7 @@ async def test_event_ids_and_types_are_compared_byte_for_byte(
 
 
 @pytest.mark.parametrize("data", DATA, ids=lambda data: repr(data[:24]))
-async def test_data_comes_back_unchanged(
-    store: Store, publish: Publisher, clock: ManualClock, data: bytes
-) -> None:
+async def test_data_comes_back_unchanged(store: Store, publish: Publisher, clock: ManualClock, data: bytes) -> None:
     message = await publish(Receiver.user("ana"), data=data, event_id="e")
     assert message.data == data
     assert await store.log.read(0, 1) == [message]
@@ -185,9 +175,7 @@ async def test_times_are_kept_to_the_microsecond_in_utc(store: Store, microsecon
 
 
 async def test_a_ttl_is_kept_exactly(store: Store, clock: ManualClock) -> None:
-    draft = Draft(
-        receiver=Receiver.user("ana"), event_type="note", data=b"1", persist=True, priority=Priority.HIGH
-    )
+    draft = Draft(receiver=Receiver.user("ana"), event_type="note", data=b"1", persist=True, priority=Priority.HIGH)
     for number, ttl in enumerate((0.1, 1 / 3, 1e-9, 59.999_999_9, 3600, MAX_TTL_SECONDS)):
         entry = Entry(replace(draft, ttl=ttl), f"e{number}", may_repeat=True)
         outcomes = [(await store.log.append([entry], clock()))[0].outcome for _ in range(2)]

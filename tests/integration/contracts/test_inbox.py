@@ -28,9 +28,7 @@ async def test_nothing_is_unread_at_first(store: Store, clock: ManualClock) -> N
     assert await store.inbox.oldest_unread("ana", clock()) == (None, None, None)
 
 
-async def test_unread_counts_by_priority_group_and_type(
-    store: Store, publish: Publisher, clock: ManualClock
-) -> None:
+async def test_unread_counts_by_priority_group_and_type(store: Store, publish: Publisher, clock: ManualClock) -> None:
     await store.subscriptions.join("ana", "team", ("a", "b"))
     await store.subscriptions.join("ana", "ana", None)
     receivers = (ANA, BOB, Receiver.client("ana"), TEAM, Receiver.group("ana"), BROADCAST)
@@ -93,9 +91,7 @@ async def test_leaving_a_group_takes_its_messages_from_the_counts(
     assert await store.inbox.oldest_unread("ana", clock()) == (None, None, None)
 
 
-async def test_marking_counts_what_was_not_marked_before(
-    store: Store, publish: Publisher, clock: ManualClock
-) -> None:
+async def test_marking_counts_what_was_not_marked_before(store: Store, publish: Publisher, clock: ManualClock) -> None:
     for _ in range(5):
         await publish(ANA)
     assert await store.inbox.mark_read("ana", TheseSeqs(()), clock()) == 0
@@ -106,9 +102,7 @@ async def test_marking_counts_what_was_not_marked_before(
     assert await unread_seqs(store, clock) == [5]
 
 
-async def test_marks_of_what_is_not_visible_are_ignored(
-    store: Store, publish: Publisher, clock: ManualClock
-) -> None:
+async def test_marks_of_what_is_not_visible_are_ignored(store: Store, publish: Publisher, clock: ManualClock) -> None:
     await publish(TEAM)  # before the join
     await store.subscriptions.join("ana", "team", ("a",))
     await publish(TEAM, event_type="b")
@@ -147,9 +141,7 @@ async def test_up_to_a_streams_positions_leaves_what_was_overtaken(
     assert await unread_seqs(store, clock) == [1, 4, 7, 8]
 
 
-async def test_the_order_of_marks_does_not_matter(
-    store: Store, publish: Publisher, clock: ManualClock
-) -> None:
+async def test_the_order_of_marks_does_not_matter(store: Store, publish: Publisher, clock: ManualClock) -> None:
     for priority in [*Priority, *Priority]:
         await publish(BROADCAST, priority=priority)
     marks = (TheseSeqs((2, 6)), UpTo(Positions(4, 1, 3)), TheseSeqs((1, 5)))
@@ -177,9 +169,7 @@ async def test_of_two_marks_at_once_one_is_new(store: Store, publish: Publisher,
     assert sum(marks) == 3
 
 
-async def test_thousands_can_be_marked_in_one_call(
-    store: Store, publish: Publisher, clock: ManualClock
-) -> None:
+async def test_thousands_can_be_marked_in_one_call(store: Store, publish: Publisher, clock: ManualClock) -> None:
     message = await publish(BROADCAST)
     many = TheseSeqs(tuple(range(1, 5001)))
     assert await store.inbox.mark_read("ana", many, clock()) == 1

@@ -84,9 +84,7 @@ async def test_the_status_follows_what_was_delivered_and_read(
     await store.inbox.mark_read("ana", TheseSeqs((2, 6)), clock())
     delivered = Positions(normal=3, high=5, urgent=2)
     wanted = [Status.SENT, Status.READ, Status.PENDING, Status.PENDING, Status.SENT, Status.READ]
-    entries = [
-        InboxEntry(message=message, status=status) for message, status in zip(sent, wanted, strict=True)
-    ]
+    entries = [InboxEntry(message=message, status=status) for message, status in zip(sent, wanted, strict=True)]
     assert await store.inbox.messages(MINE, delivered, clock()) == entries
     for status, admitted in (
         (StatusFilter.PENDING, {Status.PENDING}),
@@ -99,9 +97,7 @@ async def test_the_status_follows_what_was_delivered_and_read(
         assert await store.inbox.messages(query, delivered, clock()) == expected
 
 
-async def test_each_filter_admits_exactly_its_own(
-    store: Store, publish: Publisher, clock: ManualClock
-) -> None:
+async def test_each_filter_admits_exactly_its_own(store: Store, publish: Publisher, clock: ManualClock) -> None:
     for joined in ("team", "ana", "choir"):
         await store.subscriptions.join("ana", joined, None)
     receivers = (ANA, BROADCAST, TEAM, Receiver.group("ana"), Receiver.group("choir"))
@@ -137,14 +133,10 @@ async def test_since_includes_its_instant(store: Store, publish: Publisher, cloc
     for place, message in enumerate(sent):
         query = InboxQuery(user_id="ana", since=message.created_at)
         assert await listed(store, clock, query) == sent[place:]
-    assert (
-        await listed(store, clock, InboxQuery(user_id="ana", since=sent[-1].created_at + MICROSECOND)) == []
-    )
+    assert await listed(store, clock, InboxQuery(user_id="ana", since=sent[-1].created_at + MICROSECOND)) == []
 
 
-async def test_since_looks_at_times_and_order_at_seqs(
-    store: Store, publish: Publisher, clock: ManualClock
-) -> None:
+async def test_since_looks_at_times_and_order_at_seqs(store: Store, publish: Publisher, clock: ManualClock) -> None:
     start = clock()
     sent = []
     for seconds in (10, -5, 15):  # created at 10, 5 and 20
@@ -213,9 +205,7 @@ async def test_pages_add_up_to_the_whole_without_loss_or_repeat(
         assert pages == everything
 
 
-async def test_the_limit_counts_what_is_admitted(
-    store: Store, publish: Publisher, clock: ManualClock
-) -> None:
+async def test_the_limit_counts_what_is_admitted(store: Store, publish: Publisher, clock: ManualClock) -> None:
     for priority in [*Priority, *Priority, *Priority]:
         await publish(BOB, priority=priority)
         await publish(ANA, priority=priority)

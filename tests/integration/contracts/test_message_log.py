@@ -35,9 +35,7 @@ async def test_appending_nothing_changes_nothing(store: Store, clock: ManualCloc
 
 
 @pytest.mark.parametrize("may_repeat", [True, False])
-async def test_what_was_appended_is_answered_and_kept_whole(
-    store: Store, clock: ManualClock, may_repeat: bool
-) -> None:
+async def test_what_was_appended_is_answered_and_kept_whole(store: Store, clock: ManualClock, may_repeat: bool) -> None:
     draft = Draft(
         receiver=Receiver.group("team"),
         event_type="rank.update",

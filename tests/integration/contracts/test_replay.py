@@ -73,9 +73,7 @@ async def test_only_the_priorities_asked_for_are_read_each_beyond_its_position(
     store: Store, publish: Publisher, clock: ManualClock
 ) -> None:
     sent = [await publish(ANA, priority=priority) for priority in [*Priority, *Priority]]  # seqs 1 to 6
-    low, high, urgent = (
-        [message for message in sent if message.priority == priority] for priority in Priority
-    )
+    low, high, urgent = ([message for message in sent if message.priority == priority] for priority in Priority)
     for after, expected in (
         ((1, 2, 3), [urgent[1], high[1], low[1]]),
         ((3, 6, 0), [*urgent, low[1]]),
@@ -101,9 +99,7 @@ async def test_the_limit_cuts_and_says_so(store: Store, publish: Publisher, cloc
     assert await store.log.replay(audience(), request(limit=4), clock()) == whole(*urgent, *normal)
 
 
-@pytest.mark.parametrize(
-    ("max_bytes", "count"), [(1, 1), (9, 1), (10, 1), (29, 1), (30, 2), (59, 2), (60, 3), (61, 3)]
-)
+@pytest.mark.parametrize(("max_bytes", "count"), [(1, 1), (9, 1), (10, 1), (29, 1), (30, 2), (59, 2), (60, 3), (61, 3)])
 async def test_bytes_cut_past_the_first_message(
     store: Store, publish: Publisher, clock: ManualClock, max_bytes: int, count: int
 ) -> None:
@@ -113,9 +109,7 @@ async def test_bytes_cut_past_the_first_message(
     assert page == ReplayPage(tuple(sent[:count]), complete=count == len(sent))
 
 
-async def test_bytes_are_those_of_the_encoded_text(
-    store: Store, publish: Publisher, clock: ManualClock
-) -> None:
+async def test_bytes_are_those_of_the_encoded_text(store: Store, publish: Publisher, clock: ManualClock) -> None:
     sent = [await publish(ANA, data='"€€€"'.encode()) for _ in range(3)]  # 5 characters, 11 bytes
     page = await store.log.replay(audience(), request(max_bytes=21), clock())
     assert page == ReplayPage((sent[0],), complete=False)
@@ -136,9 +130,7 @@ async def test_what_is_passed_over_does_not_count_towards_the_limits(
     assert page == whole(*mine)
 
 
-async def test_pages_of_any_size_add_up_to_the_whole(
-    store: Store, publish: Publisher, clock: ManualClock
-) -> None:
+async def test_pages_of_any_size_add_up_to_the_whole(store: Store, publish: Publisher, clock: ManualClock) -> None:
     receivers = (ANA, BOB, PHONE, TEAM, BROADCAST)
     for receiver, priority in product(receivers, [*Priority, *reversed(Priority)]):
         await publish(receiver, priority=priority, data=b"1" * (1 + priority))
@@ -167,9 +159,7 @@ async def test_what_is_expired_is_not_replayed(store: Store, publish: Publisher,
     assert await store.log.replay(audience(), EVERYTHING, clock()) == whole()
 
 
-async def test_what_its_user_has_read_is_not_replayed(
-    store: Store, publish: Publisher, clock: ManualClock
-) -> None:
+async def test_what_its_user_has_read_is_not_replayed(store: Store, publish: Publisher, clock: ManualClock) -> None:
     first, second = [await publish(BROADCAST) for _ in range(2)]
     await store.inbox.mark_read("ana", TheseSeqs((seq_of(first),)), clock())
     assert await store.log.replay(audience(), EVERYTHING, clock()) == whole(second)
@@ -240,9 +230,7 @@ async def test_the_given_audience_decides_not_what_the_store_has_on_record(
     assert page == whole(message)
 
 
-async def test_a_type_filter_holds_for_every_receiver(
-    store: Store, publish: Publisher, clock: ManualClock
-) -> None:
+async def test_a_type_filter_holds_for_every_receiver(store: Store, publish: Publisher, clock: ManualClock) -> None:
     receivers = (ANA, PHONE, TEAM, BROADCAST)
     sent = [await publish(receiver, event_type=name) for receiver in receivers for name in ("a", "b", "A")]
     filtered = audience(groups=["team"], event_types=["a", "never"])

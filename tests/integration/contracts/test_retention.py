@@ -77,9 +77,7 @@ async def test_the_oldest_go_first_in_portions_and_purged_through_follows(
         assert await store.log.read(0, 10) == sent[purged_through:]
 
 
-async def test_age_is_told_by_the_time_not_by_the_seq(
-    store: Store, publish: Publisher, clock: ManualClock
-) -> None:
+async def test_age_is_told_by_the_time_not_by_the_seq(store: Store, publish: Publisher, clock: ManualClock) -> None:
     start = clock()
     for seconds in (10, -5, -5, 15):  # created at 10, 5, 0 and 15
         clock.advance(seconds=seconds)
@@ -100,9 +98,7 @@ async def test_age_takes_the_expired_too(store: Store, publish: Publisher, clock
     assert await store.retention.remove_expired(clock.advance(seconds=60), 10) == 0
 
 
-async def test_what_was_removed_is_gone_from_every_answer(
-    store: Store, publish: Publisher, clock: ManualClock
-) -> None:
+async def test_what_was_removed_is_gone_from_every_answer(store: Store, publish: Publisher, clock: ManualClock) -> None:
     first, second = await publish_each_second(publish, clock, 2)
     await store.inbox.mark_read("ana", TheseSeqs((1,)), clock())
     assert await store.retention.remove_older(clock(), 10) == 2

@@ -49,9 +49,7 @@ async def test_types_come_back_as_they_were_given(store: Store) -> None:
 
 async def test_leaving_ends_the_subscription(store: Store) -> None:
     await store.subscriptions.join("ana", "team", None)
-    others = [
-        (await store.subscriptions.join(*pair, None))[0] for pair in (("ana", "choir"), ("bob", "team"))
-    ]
+    others = [(await store.subscriptions.join(*pair, None))[0] for pair in (("ana", "choir"), ("bob", "team"))]
     assert await store.subscriptions.leave("ana", "team")
     assert await store.subscriptions.of_user("ana") == others[:1]
     assert await store.subscriptions.of_group("team", 10) == others[1:]
@@ -74,9 +72,7 @@ async def test_joining_after_leaving_starts_afresh(store: Store, publish: Publis
     message = await publish(TEAM)
     rejoined, new = await store.subscriptions.join("ana", "team", None)
     assert new
-    assert rejoined == Subscription(
-        user_id="ana", group="team", event_types=None, joined_after=seq_of(message)
-    )
+    assert rejoined == Subscription(user_id="ana", group="team", event_types=None, joined_after=seq_of(message))
     assert await store.subscriptions.of_user("ana") == [rejoined]
     assert await store.subscriptions.of_group("team", 10) == [rejoined]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from sse_app.in_process import draft
 from sse_domain.cursor import encode_cursor, encode_level
 from sse_domain.errors import ShuttingDown
-from sse_domain.message import Priority
+from sse_domain.message import Priority, Receiver
 from sse_domain.replay import ReplayMode
 from tests.unit.app.conftest import FakeClock, Parts, RecordingWriter, start_parts
 
@@ -93,7 +94,7 @@ async def test_a_filtered_stream_does_not_count_as_delivery(node: Parts) -> None
 
 
 async def test_a_client_that_was_away_gets_its_own_messages_though_its_user_was_online(node: Parts) -> None:
-    desk, _ = await node.open(user_id="ada", client_id="desk")
+    await node.open(user_id="ada", client_id="desk")
     await node.hub.send_to_client("phone", "for-phone", 1, persist=True)
     await node.hub.send_to_user("ada", "for-ada", 2, persist=True)
     _, phone = await node.open(user_id="ada", client_id="phone")
@@ -113,7 +114,9 @@ async def test_a_named_client_without_a_user_gets_what_came_while_it_was_away(no
     assert stranger.types == []
 
 
-async def test_a_group_joined_by_url_counts_from_the_opening_and_on_resume_from_the_cursor(node: Parts) -> None:
+async def test_a_group_joined_by_url_counts_from_the_opening_and_on_resume_from_the_cursor(
+    node: Parts,
+) -> None:
     await node.hub.send_to_group("lobby", "before", 1, persist=True)
     stream, writer = await node.open(groups=("lobby",))
     await node.hub.send_to_group("lobby", "while", 2, persist=True)
@@ -140,14 +143,13 @@ async def test_joining_and_leaving_take_effect_on_open_streams_at_once(node: Par
 async def test_a_burst_goes_out_in_one_write(node: Parts) -> None:
     _, writer = await node.open(user_id="ada")
     drafts = [("t", number) for number in range(20)]
-    from sse_app.in_process import draft
-    from sse_domain.message import Receiver
-
     await node.hub.send_batch([draft(Receiver.user("ada"), kind, n, persist=True) for kind, n in drafts])
     assert writer.writes == [20]
 
 
-async def test_a_stalled_reader_costs_bounded_memory_then_its_cursor_brings_everything(clock: FakeClock) -> None:
+async def test_a_stalled_reader_costs_bounded_memory_then_its_cursor_brings_everything(
+    clock: FakeClock,
+) -> None:
     node = await start_parts(clock, stream_buffer_messages=8, timeout_seconds=90)
     _, writer = await node.open(user_id="ada")
     writer.block_after_next = True

@@ -6,7 +6,7 @@ when it is expired and what is still owed is decided here again, from the specif
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sse_domain.message import Message, ReceiverType
@@ -141,8 +141,11 @@ class Witness:
         assert len(unexplained) <= dropped, "§3.9: an ephemeral message was dropped and not counted"
         assert dropped <= len(missed), "§3.9: an ephemeral message was counted as dropped and given"
 
-    def cut(self, persisted_given: int) -> None:
-        """The connection ends, and the reader keeps the cursor of a frame up to which it had been given so many."""
+    def after_cut(self, persisted_given: int) -> Witness:
+        """The witness of the next connection, when the reader has the id of a frame by which it had been given so many
+        persisted messages."""
         kept = [message for message in self.given if message.seq is not None][:persisted_given]
-        self.given_before |= {message.event_id for message in kept}
-        self.given, self.passed_by, self.resumed = [], [], True
+        given_before = self.given_before | {message.event_id for message in kept}
+        return replace(
+            self, resumed=True, given_before=given_before, given=[], excused=set(self.excused), passed_by=[]
+        )

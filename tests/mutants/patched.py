@@ -1,0 +1,69 @@
+"""Run a test against a copy of the domain with one line changed, in memory: nothing on disk is touched."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import CodeType, ModuleType
+
+# What must be imported anew to see the patch: the domain, and the tests that drive it.
+_AFFECTED = ("sse_domain", "tests.unit.domain")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A seeded bug: in `module`, `old` becomes `new`. `witness` is the test that must notice, `module:name`."""
+
+    name: str
+    module: str
+    old: str
+    new: str
+    witness: str = "test_delivery_machine:DeliveryMachine"
+
+    def __str__(self) -> str:
+        return self.name.replace(" ", "-")
+
+
+class _Patch(MetaPathFinder, Loader):
+    def __init__(self, mutant: Mutant) -> None:
+        self._name = f"sse_domain.{mutant.module}"
+        spec = importlib.util.find_spec(self._name)
+        assert spec is not None
+        assert spec.origin is not None
+        source = Path(spec.origin).read_text(encoding="utf-8")
+        found = source.count(mutant.old)
+        if found != 1:
+            raise LookupError(f"mutant {mutant.name!r}: its text stands {found} times in {self._name}, not once")
+        self._origin = spec.origin
+        self._code: CodeType = compile(source.replace(mutant.old, mutant.new), spec.origin, "exec")
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> ModuleSpec | None:
+        return ModuleSpec(fullname, self, origin=self._origin) if fullname == self._name else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        exec(self._code, module.__dict__)  # noqa: S102 - our own source, patched
+
+
+@contextmanager
+def patched(mutant: Mutant | None) -> Iterator[None]:
+    """While this lasts, imports give fresh copies of the domain and its tests; with the mutant's bug, if any."""
+    patch = None if mutant is None else _Patch(mutant)
+    aside = {name: module for name, module in sys.modules.items() if name.startswith(_AFFECTED)}
+    for name in aside:
+        del sys.modules[name]
+    if patch is not None:
+        sys.meta_path.insert(0, patch)
+    try:
+        yield
+    finally:
+        if patch is not None:
+            sys.meta_path.remove(patch)
+        for name in [name for name in sys.modules if name.startswith(_AFFECTED)]:
+            del sys.modules[name]
+        sys.modules.update(aside)

@@ -1,0 +1,85 @@
+"""The ledger of what was delivered, the janitor, and the drain."""
+
+from __future__ import annotations
+
+import pytest
+
+from sse_domain.errors import StoreUnavailable
+from sse_domain.inbox import InboxQuery, StatusFilter
+from sse_domain.message import Receiver
+from sse_domain.ports import Delivered
+from tests.unit.app.conftest import FakeClock, Parts, start_parts
+
+PENDING = InboxQuery(user_id="ada", status=StatusFilter.PENDING)
+ADA = Receiver.user("ada")
+
+
+async def test_pending_is_exact_before_the_ledger_is_written_and_after(node: Parts) -> None:
+    stream, _ = await node.open(user_id="ada", client_id="phone")
+    await node.hub.send_to_user("ada", "t", 1, persist=True)
+    inbox = node.container.store().inbox
+    assert (await node.hub.messages(PENDING)).entries == []
+    assert await inbox.delivered(ADA) is None
+    await node.container.ledger().flush()
+    assert (await inbox.delivered(ADA)).positions == (1, 0, 0)
+    stream.leave()
+    node.clock.advance(60)
+    await node.container.ledger().flush()
+    assert (await node.hub.messages(PENDING)).entries == []
+    assert (await inbox.delivered(Receiver.client("phone"))).positions == (1, 0, 0)
+
+
+async def test_what_could_not_be_recorded_stays_due(node: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, _ = await node.open(user_id="ada")
+    await node.hub.send_to_user("ada", "t", 1, persist=True)
+    stream.leave()
+    ledger, inbox = node.container.ledger(), node.container.store().inbox
+
+    async def refuse(records: dict[Receiver, Delivered]) -> None:
+        raise StoreUnavailable("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inbox, "record_delivered", refuse)
+        with pytest.raises(StoreUnavailable):
+            await ledger.flush()
+    assert (await ledger.of(ADA)).positions == (1, 0, 0)
+    await ledger.flush()
+    assert (await inbox.delivered(ADA)).positions == (1, 0, 0)
+
+
+async def test_presence_tells_who_is_here_and_when_others_were(node: Parts) -> None:
+    stream, _ = await node.open(user_id="ada")
+    seen = node.clock.now()
+    stream.leave()
+    node.clock.advance(60)
+    await node.open(user_id="bob")
+    ada, bob, eve = await node.hub.online(["ada", "bob", "eve"])
+    assert (ada.online, ada.last_seen) == (False, seen)
+    assert (bob.online, bob.connections, bob.last_seen) == (True, 1, node.clock.now())
+    assert (eve.online, eve.last_seen) == (False, None)
+
+
+async def test_the_janitor_removes_in_batches_what_is_expired_or_old(clock: FakeClock) -> None:
+    node = await start_parts(clock, retention_days=1)
+    for number in range(1200):
+        await node.hub.send_to_user("ada", "t", number, persist=True, ttl=60 if number % 2 else None)
+    log = node.container.store().log
+    janitor = node.container.janitor()
+    clock.advance(60)
+    await janitor.run()
+    assert len(await log.read(0, 2000)) == 600
+    assert (await log.head()).purged_through == 0
+    clock.advance(86_400)
+    await janitor.run()
+    assert await log.read(0, 2000) == []
+    assert (await log.head()).purged_through == 1199
+    receipt = await node.hub.send_to_user("ada", "t", 0, persist=True)
+    assert receipt.seq == 1201
+
+
+async def test_draining_ends_every_stream_with_its_own_time_to_return(clock: FakeClock) -> None:
+    node = await start_parts(clock, drain_seconds=0)
+    writers = [(await node.open(user_id=f"u{number}"))[1] for number in range(50)]
+    await node.container.node().drain()
+    assert all(writer.closed == ("shutdown", True) for writer in writers)
+    assert not await node.hub.ready()
