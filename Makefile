@@ -21,7 +21,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3
 LOCK = CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(ARGS)
 
-.PHONY: help install serve test check format bench lock clean
+.PHONY: help install serve test check format readme bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,9 @@ check: $(DEVELOPMENT) ## Lint, check formatting, types, the direction of imports
 format: $(DEVELOPMENT) ## Sort imports, apply safe fixes, format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+readme: $(DEVELOPMENT) ## Write the list of settings into README.md
+	$(BIN)/python -m tests.integration.readme.settings_table
 
 bench: $(DEVELOPMENT) ## Run the benchmark (ARGS="--quick")
 	$(BIN)/python -m bench $(ARGS)

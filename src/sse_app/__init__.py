@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from litestar import Router
 from litestar.types import ASGIApp
+
 from sse_adapters.http.app import http_app
 from sse_adapters.http.options import HttpOptions
 from sse_adapters.http.router import hub_router as _router
-
 from sse_app.container import build_container
-from sse_app.in_process import Event, EventStream
+from sse_app.in_process import Event, EventStream, draft
 from sse_app.node import Node
 from sse_app.service import HubService
 from sse_app.settings import Settings, SettingsError, load_settings
 from sse_domain.errors import SseError
-from sse_domain.message import Priority
+from sse_domain.message import BROADCAST, Priority, Receiver
 
 __all__ = [
+    "BROADCAST",
     "Event",
     "EventStream",
     "HubService",
     "Node",
     "Priority",
+    "Receiver",
     "Settings",
     "SettingsError",
     "SseError",
+    "draft",
     "hub_asgi",
     "hub_router",
     "load_settings",

@@ -19,24 +19,26 @@ from sse_domain.subscription import Subscription
 class UserStreams:
     """A user with a stream open or opening: the streams, and the live memberships that their audiences share."""
 
-    __slots__ = ("_changed", "_loaded", "connections", "opening", "subscriptions")
+    __slots__ = ("_changed", "connections", "opening", "subscriptions")
 
     def __init__(self) -> None:
         self.connections: set[Connection] = set()
         self.subscriptions: dict[str, Subscription] = {}
         self.opening = 0
-        self._loaded = False
-        self._changed: set[str] = set()
+        self._changed: set[str] | None = set()  # groups whose membership changed before `load`; then None
+
+    @property
+    def loaded(self) -> bool:
+        return self._changed is None
 
     def load(self, stored: Iterable[Subscription]) -> None:
         """Take the memberships as the store had them; what changed since that read began is newer and stays."""
-        if not self._loaded:
-            self._loaded = True
-            self.subscriptions.update((s.group, s) for s in stored if s.group not in self._changed)
-            self._changed.clear()
+        changed, self._changed = self._changed, None
+        if changed is not None:
+            self.subscriptions.update((s.group, s) for s in stored if s.group not in changed)
 
     def change(self, group: str, subscription: Subscription | None) -> None:
-        if not self._loaded:
+        if self._changed is not None:
             self._changed.add(group)
         if subscription is None:
             self.subscriptions.pop(group, None)

@@ -8,15 +8,19 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from enum import Enum
+from typing import Any, TypeVar
 
 import msgspec
 
-from sse_domain.api import PushService, Receipt
+from sse_domain.api import MessagePage, PushService, Receipt
 from sse_domain.errors import InvalidInput
+from sse_domain.inbox import DEFAULT_PAGE, InboxQuery, StatusFilter
 from sse_domain.message import BROADCAST, Draft, Message, Priority, Receiver
 from sse_domain.ports import FrameWriter
 from sse_domain.replay import ReplayMode, StreamRequest
+
+Choice = TypeVar("Choice", bound=Enum)
 
 LISTENER_BUFFER = 256  # events a listener may leave untaken before it counts as blocked
 
@@ -128,6 +132,32 @@ class InProcessHub(PushService):
         """Send to everyone. `options` as for `send_to_user`."""
         return await self.send(draft(BROADCAST, event_type, data, **options))
 
+    async def history(
+        self,
+        user_id: str,
+        *,
+        status: StatusFilter | str | None = None,
+        event_type: str | None = None,
+        group: str | None = None,
+        priority: Priority | int | None = None,
+        since: datetime | None = None,
+        after: str | None = None,
+        newest_first: bool = False,
+        limit: int = DEFAULT_PAGE,
+    ) -> MessagePage:
+        """What is visible to the user, by seq (GET /messages); `status="pending"` for what no stream was given yet."""
+        query = InboxQuery(
+            user_id=user_id,
+            status=None if status is None else _member(StatusFilter, "status", status),
+            event_type=event_type,
+            group=group,
+            priority=None if priority is None else _member(Priority, "priority", priority),
+            since=since,
+            descending=newest_first,
+            limit=limit,
+        )
+        return await self.messages(query, after)
+
     @asynccontextmanager
     async def listen(
         self,
@@ -147,10 +177,6 @@ class InProcessHub(PushService):
         An event is given when it reaches this reader's buffer of 256; one who reads slower falls back to the log, and
         to be sure of a resume keeps `last_event_id` of what it has handled.
         """
-        try:
-            mode = ReplayMode(replay)
-        except ValueError:
-            raise InvalidInput("replay", f"must be one of {', '.join(ReplayMode)}") from None
         request = StreamRequest(
             client_id=client_id,
             user_id=user_id,
@@ -158,7 +184,7 @@ class InProcessHub(PushService):
             event_types=None if event_types is None else tuple(event_types),
             cursor=last_event_id,
             since=since,
-            replay=mode,
+            replay=_member(ReplayMode, "replay", replay),
             unread=unread,
         )
         reader = EventStream(control_events=control_events)
@@ -184,16 +210,19 @@ def draft(
         encoded = msgspec.json.encode(data)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidInput("data", f"can't be written as JSON: {error}") from error
-    try:
-        level = Priority(priority)
-    except ValueError:
-        raise InvalidInput("priority", "must be 0 (normal), 1 (high) or 2 (urgent)") from None
     return Draft(
         receiver=receiver,
         event_type=event_type,
         data=encoded,
         persist=persist,
-        priority=level,
+        priority=_member(Priority, "priority", priority),
         ttl=ttl,
         event_id=event_id,
     )
+
+
+def _member(kind: type[Choice], field: str, value: object) -> Choice:
+    try:
+        return kind(value)
+    except ValueError:
+        raise InvalidInput(field, f"must be one of {', '.join(str(member.value) for member in kind)}") from None

@@ -28,12 +28,15 @@ class JsonLines(logging.Formatter):
 
 
 def configure_logging(log_format: str, level: str) -> None:
-    """Send all logs to standard error. uvicorn's access log stays off: it would record query strings."""
+    """Send all logs to standard error, the hub's own from `level` on.
+
+    Libraries get to tell their warnings alone: below that they log statements with their parameters, and URLs.
+    """
     output = logging.StreamHandler(sys.stderr)
     if log_format == "json":
         output.setFormatter(JsonLines())
     else:
         output.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-    logging.basicConfig(handlers=[output], level=level.upper(), force=True)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    least = logging.getLevelNamesMapping()[level.upper()]
+    logging.basicConfig(handlers=[output], level=max(least, logging.WARNING), force=True)
+    logging.getLogger("sse_hub").setLevel(least)

@@ -48,7 +48,7 @@ class StreamOpener:
     async def open(self, request: StreamRequest, writer: FrameWriter) -> Connection:
         """Open a stream into `writer`. Raises StoreUnavailable, with nothing written and nothing registered."""
         with self._hub.opening(request.user_id) as user:
-            if request.user_id is not None:
+            if request.user_id is not None and not user.loaded:
                 user.load(await self._subscriptions.of_user(request.user_id))
             start = await self._start(request)
             counts = None
@@ -105,24 +105,31 @@ class StreamOpener:
         self._hub.remove(connection)
 
     async def _start(self, request: StreamRequest) -> Start:
-        stored = await self._log.head()
-        if stored.seq > self._hub.flow.head.seq:
+        if request.cursor is None and request.since is None:
+            return await self._start_anew(request, reset=None)
+        # A cursor may come from another process on the same log: judge it by the log, not by what this feed has seen.
+        head = await self._log.head()
+        if head.seq > self._hub.flow.head.seq:
             await self._feed.catch_up()
         reset: ResetReason | None = None
         if request.cursor is not None:
-            judged = judge_cursor(request.cursor, stored)
+            judged = judge_cursor(request.cursor, head)
             if isinstance(judged, Positions):
                 return Start(positions=judged, groups_after=0, resumed=True, complete=True)
             reset = judged
-        if request.since is not None:
-            seq = min(await self._log.seq_before(request.since), stored.seq)
-            return Start(
-                positions=Positions.level(seq),
-                groups_after=0,
-                resumed=False,
-                complete=reset is None and seq >= stored.purged_through,
-                reset=reset,
-            )
+        if request.since is None:
+            return await self._start_anew(request, reset)
+        seq = min(await self._log.seq_before(request.since), head.seq)
+        return Start(
+            positions=Positions.level(seq),
+            groups_after=0,
+            resumed=False,
+            # What retention removed has taken its times with it: only something older that is kept shows a whole period.
+            complete=reset is None and (seq > head.purged_through or not head.purged_through),
+            reset=reset,
+        )
+
+    async def _start_anew(self, request: StreamRequest, reset: ResetReason | None) -> Start:
         head = self._hub.flow.head.seq
         first = await self._first_position(request, Positions.level(head))
         return Start(positions=first, groups_after=head, resumed=False, complete=reset is None, reset=reset)

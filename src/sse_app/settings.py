@@ -1,17 +1,19 @@
 """Configuration: every setting with its default, its bounds and what it is for, in one place (SPEC §9).
 
-From the environment each is `SSE_` and the name in capitals. The README's table and `sse-hub config` are made from
-these descriptions.
+From the environment each is `SSE_` and the name in capitals. The README's table, `sse-hub config` and the complaint
+about a wrong value are all made from what stands here.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta
+
+from sse_adapters.http.options import HttpOptions
 
 PREFIX = "SSE_"
 
@@ -25,7 +27,7 @@ class SettingsError(Exception):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Every setting, with its default."""
+    """Every setting, with its default. Raises SettingsError for a value out of its bounds."""
 
     database_url: Annotated[
         str,
@@ -37,12 +39,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         bool,
         Meta(description="`1` lets the server bind an address beyond loopback although it has no authentication"),
     ] = False
-    path_prefix: Annotated[str, Meta(pattern="^(/[A-Za-z0-9._~-]+)+$", description="path that the API lives under")] = (
-        "/api/v1/sse"
-    )
+    path_prefix: Annotated[str, Meta(description="path that the API lives under")] = "/api/v1/sse"
     cors_origins: Annotated[
         str,
-        Meta(description="origins whose pages may use the API, separated by commas, as `https://app.example.com`"),
+        Meta(description="origins whose pages may use the API, separated by commas, as `https://app.example`"),
     ] = ""
     heartbeat_seconds: Annotated[
         float, Meta(gt=0, le=3600, description="seconds between signs of life on a stream")
@@ -74,19 +74,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for name, annotation in _annotations().items():
-            try:
-                msgspec.convert(getattr(self, name), annotation)
-            except msgspec.ValidationError as error:
-                raise SettingsError(f"{PREFIX}{name.upper()}: {_lower(str(error))}") from error
-        for origin in self.origins:
-            if origin == "*" or "://" not in origin or origin.endswith("/") or "*" in origin:
-                raise SettingsError(
-                    f"{PREFIX}CORS_ORIGINS: {origin!r} is not an exact origin like https://app.example.com"
-                )
+            _convert(name, getattr(self, name), annotation, strict=True)
+        try:
+            HttpOptions(prefix=self.path_prefix)
+        except ValueError as error:
+            raise SettingsError(f"{PREFIX}PATH_PREFIX: {error}") from error
+        try:
+            HttpOptions(cors_origins=self.origins)
+        except ValueError as error:
+            raise SettingsError(f"{PREFIX}CORS_ORIGINS: {error}") from error
 
     @property
     def origins(self) -> tuple[str, ...]:
         return tuple(origin.strip() for origin in self.cors_origins.split(",") if origin.strip())
+
+
+class Description(NamedTuple):
+    """A setting for people: its environment variable, its value as the environment would have it, and its purpose."""
+
+    variable: str
+    value: str
+    purpose: str
 
 
 def load_settings(environment: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
@@ -94,35 +102,27 @@ def load_settings(environment: Mapping[str, str] = os.environ, **overrides: Any)
     for name in NOT_YET:
         if environment.get(PREFIX + name):
             raise SettingsError(f"{PREFIX}{name}: not supported by this version; unset it")
-    values: dict[str, Any] = {}
-    for name, annotation in _annotations().items():
-        text = environment.get(PREFIX + name.upper())
-        if text is None:
-            continue
-        try:
-            values[name] = msgspec.convert(text, annotation, strict=False)
-        except msgspec.ValidationError as error:
-            raise SettingsError(f"{PREFIX}{name.upper()}: {_lower(str(error))}, got {text!r}") from error
+    values = {
+        name: _convert(name, environment[PREFIX + name.upper()], annotation, strict=False)
+        for name, annotation in _annotations().items()
+        if PREFIX + name.upper() in environment
+    }
     return Settings(**(values | overrides))
 
 
-def describe() -> list[tuple[str, str, str]]:
-    """Each setting's environment variable, default (as text) and description."""
-    defaults = Settings()
-    rows = []
-    for name, annotation in _annotations().items():
-        default = getattr(defaults, name)
-        shown = (
-            ""
-            if default == ""
-            else f"{default:d}"
-            if isinstance(default, bool)
-            else f"{default:g}"
-            if isinstance(default, float)
-            else str(default)
-        )
-        rows.append((PREFIX + name.upper(), shown, annotation.__metadata__[0].description))
-    return rows
+def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Variables that look like settings and are none: misspelt, most likely."""
+    known = {PREFIX + name for name in (*map(str.upper, _annotations()), *NOT_YET)}
+    return sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
+
+
+def describe(settings: Settings | None = None) -> list[Description]:
+    """Every setting with its value in `settings`, or with its default."""
+    settings = settings or Settings()
+    return [
+        Description(PREFIX + name.upper(), _text(getattr(settings, name)), annotation.__metadata__[0].description)
+        for name, annotation in _annotations().items()
+    ]
 
 
 def _annotations() -> dict[str, Any]:
@@ -131,5 +131,33 @@ def _annotations() -> dict[str, Any]:
     }
 
 
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
+def _convert(name: str, value: object, annotation: Any, *, strict: bool) -> Any:
+    try:
+        return msgspec.convert(value, annotation, strict=strict)
+    except msgspec.ValidationError as error:
+        complaint = f"{PREFIX}{name.upper()}: must be {_expected(annotation)}, not {value!r}"
+        raise SettingsError(complaint) from error
+
+
+def _expected(annotation: Any) -> str:
+    """The values that a setting takes, in words."""
+    kind, bounds = annotation.__origin__, annotation.__metadata__[0]
+    if choices := get_args(kind):
+        return f"one of {', '.join(choices)}"
+    if kind is bool:
+        return "1 or 0"
+    if kind is str:
+        return "text" if bounds.min_length is None else "text that is not empty"
+    noun = "a whole number" if kind is int else "a number"
+    least = f"above {bounds.gt}" if bounds.ge is None else f"of at least {bounds.ge}"
+    return f"{noun} {least} and at most {bounds.le}"
+
+
+def _text(value: object) -> str:
+    match value:
+        case bool():
+            return f"{value:d}"
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)

@@ -14,7 +14,7 @@ from sse_domain.message import Message
 
 
 class Lane:
-    """Seqs rise along what was considered, what waits and the tail; ephemeral messages stand where they were offered."""
+    """Seqs rise from what was considered through what waits to the tail; ephemerals stand where they were offered."""
 
     __slots__ = ("behind", "considered", "read_to", "tail", "tail_from", "waiting")
 

@@ -56,6 +56,7 @@ MUTANTS = (
         "delivery",
         'will ask for it again."""\n        self._reading = None',
         'will ask for it again."""',
+        "test_delivery:test_no_more_than_one_read_runs_and_a_failed_one_is_asked_for_again",
     ),
     # Order.
     Mutant(
@@ -81,11 +82,29 @@ MUTANTS = (
     Mutant("given message not considered", "delivery", "lane.considered = message.seq", "pass"),
     Mutant("overtaken positions left out", "cursor", "if positions == (seq, seq, seq):", "if seq in positions:"),
     Mutant("positions in the wrong order", "cursor", "for i in (3, 4, 5)", "for i in (5, 4, 3)"),
-    Mutant("purged messages resumed over", "replay", "min(cursor.positions) <", "max(cursor.positions) <"),
+    Mutant(
+        "purged messages resumed over",
+        "replay",
+        "min(cursor.positions) <",
+        "max(cursor.positions) <",
+        "test_replay:test_a_cursor_from_before_what_was_purged_in_any_priority_is_too_old",
+    ),
     # Time and audience.
     Mutant("expired one instant late", "message", "self.expire_at <= now", "self.expire_at < now"),
-    Mutant("expiry not looked at when pulled", "delivery", "message.expired(now) or not", "not"),
-    Mutant("leaving does not revoke", "delivery", "or not self.audience.admits(message)", "or False"),
+    Mutant(
+        "expiry not looked at when pulled",
+        "delivery",
+        "message.expired(now) or not",
+        "not",
+        "test_delivery:test_an_expired_message_is_passed_over_from_the_very_instant",
+    ),
+    Mutant(
+        "leaving does not revoke",
+        "delivery",
+        "or not self.audience.admits(message)",
+        "or False",
+        "test_delivery:test_leaving_revokes_what_waits",
+    ),
     Mutant("URL group from before the join", "subscription", "message.seq > self.groups_after", "True"),
     Mutant("subscription from before the join", "subscription", "message.seq > self.joined_after", "True"),
     Mutant(

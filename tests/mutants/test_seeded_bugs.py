@@ -16,7 +16,7 @@ from tests.mutants.patched import Mutant, patched
 
 # Finding a failure is enough: no time goes into shrinking it.
 HUNT = settings(
-    max_examples=500,
+    max_examples=200,
     stateful_step_count=50,
     derandomize=True,
     database=None,

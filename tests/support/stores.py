@@ -17,6 +17,7 @@ from sse_domain.ports import Entry, Inbox, MessageLog, Outcome, Retention, Subsc
 from tests.support.clock import ManualClock
 
 EPOCH = "tests123"
+SQLITE_FILE = "hub.db"
 
 
 class Store(Protocol):
@@ -39,7 +40,7 @@ async def open_memory_store(directory: Path) -> AsyncIterator[Store]:
 
 @asynccontextmanager
 async def open_sqlite_store(directory: Path) -> AsyncIterator[Store]:
-    async with open_sql_store(f"sqlite+aiosqlite:///{directory / 'hub.db'}", epoch=EPOCH) as store:
+    async with open_sql_store(f"sqlite+aiosqlite:///{directory / SQLITE_FILE}", epoch=EPOCH) as store:
         yield store
 
 

@@ -50,15 +50,17 @@ def decode_json(body: bytes, kind: type[T]) -> T:
     try:
         if not body.isascii():
             body.decode()  # only to check it
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.ValidationError as error:
-        raise BadRequest.of(_faults(body, kind, error)) from None
+        try:
+            return msgspec.json.decode(body, type=kind)
+        except msgspec.ValidationError as error:
+            faults = _faults(body, kind, error)
     except UnicodeDecodeError:
         raise BadRequest("the body is not UTF-8", code="invalid_json") from None
     except RecursionError:
         raise BadRequest("the body is nested too deeply", code="invalid_json") from None
     except msgspec.DecodeError as error:
         raise BadRequest(f"the body is not JSON: {error}", code="invalid_json") from None
+    raise BadRequest.of(faults)
 
 
 def _check_media_type(request: Request[Any, Any, Any]) -> None:

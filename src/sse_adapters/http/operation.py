@@ -55,6 +55,10 @@ class Operation:
     body_required: bool = True
     body_examples: Mapping[str, object] = field(default_factory=dict)
 
+    def __deepcopy__(self, memo: dict[int, object]) -> Operation:
+        """Itself: it never changes, and Litestar copies its route handlers several times over."""
+        return self
+
     @property
     def opt(self) -> dict[str, Any]:
         """For the route handler's `opt`."""

@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from functools import cache
+from html import escape
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -46,22 +47,28 @@ _API_PAGE = f"""<!doctype html>
 
 
 def page_routes(prefix: str, document: Mapping[str, object]) -> list[Router]:
-    """`/schema` and `/demo` (SPEC §2). `prefix` is where the test page finds the API."""
+    """`/schema` and `/demo` (SPEC §2). `prefix` is where the test page finds the API.
+
+    When the application is mounted below a path (ASGI `root_path`), both pages find the API there.
+    """
     return [_schema_router(document), _demo_router(prefix)]
 
 
 def _schema_router(document: Mapping[str, object]) -> Router:
-    openapi = msgspec.json.encode(document)
+    @cache
+    def openapi(root_path: str) -> bytes:
+        return msgspec.json.encode({**document, "servers": [{"url": root_path or "/"}]})
 
     @get("/")
     async def schema(request: Request[Any, Any, Any]) -> Response[bytes]:
         if "text/html" in request.headers.get("accept", ""):
             return _page(request, _API_PAGE, script=_START)
-        return Response(openapi, media_type="application/json", headers={"Vary": "Accept"})
+        answer = openapi(request.scope["root_path"])
+        return Response(answer, media_type="application/json", headers={"Vary": "Accept"})
 
     @get("/openapi.json")
-    async def openapi_json() -> Response[bytes]:
-        return Response(openapi, media_type="application/json")
+    async def openapi_json(request: Request[Any, Any, Any]) -> Response[bytes]:
+        return Response(openapi(request.scope["root_path"]), media_type="application/json")
 
     @get([f"/{name}" for name in SWAGGER_UI_FILES])
     async def asset(request: Request[Any, Any, Any]) -> Response[bytes]:
@@ -71,12 +78,12 @@ def _schema_router(document: Mapping[str, object]) -> Router:
 
 
 def _demo_router(prefix: str) -> Router:
-    html = (DEMO_FILES / "demo.html").read_text("utf-8").replace(PREFIX_TOKEN, prefix)
+    html = (DEMO_FILES / "demo.html").read_text("utf-8")
     names = sorted(path.name for path in DEMO_FILES.iterdir() if path.suffix in CONTENT_TYPES)
 
     @get("/")
     async def demo(request: Request[Any, Any, Any]) -> Response[bytes]:
-        return _page(request, html)
+        return _page(request, html.replace(PREFIX_TOKEN, escape(request.scope["root_path"] + prefix)))
 
     @get([f"/{name}" for name in names])
     async def asset(request: Request[Any, Any, Any]) -> Response[bytes]:

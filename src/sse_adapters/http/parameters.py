@@ -24,7 +24,8 @@ MAX_CURSOR_LENGTH = 256  # four times the longest of ours: what is longer is non
 MAX_ONLINE_USERS = 1000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EPOCH_SECONDS = re.compile(r"[0-9]{1,11}(\.[0-9]{1,9})?", re.ASCII)
+_EPOCH_SECONDS = re.compile(r"[0-9]{1,11}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
+_MAX_EPOCH_SECONDS = 99_999_999_999  # the year 5138
 _OFFSET_AFTER_SPACE = re.compile(r" (?=[0-9]{2}:[0-9]{2}\Z)", re.ASCII)
 
 IDENTIFIER_SCHEMA: Mapping[str, object] = {
@@ -87,7 +88,7 @@ def read_since(text: str) -> datetime:
     """
     try:
         if _EPOCH_SECONDS.fullmatch(text):
-            moment = _EPOCH + timedelta(seconds=float(text))
+            moment = _EPOCH + timedelta(seconds=min(float(text), _MAX_EPOCH_SECONDS))
         else:
             moment = msgspec.convert(_OFFSET_AFTER_SPACE.sub("+", text), datetime)
             if moment.tzinfo is None:
@@ -155,7 +156,10 @@ SINCE = QueryParameter(
     name="since",
     read=read_since,
     schema={
-        "anyOf": [{"type": "string", "format": "date-time"}, {"type": "number", "minimum": 0, "maximum": 99999999999}]
+        "anyOf": [
+            {"type": "string", "format": "date-time"},
+            {"type": "number", "minimum": 0, "maximum": _MAX_EPOCH_SECONDS},
+        ]
     },
     description="Only from this time on: RFC 3339, or seconds since 1970.",
     example="2025-03-01T12:00:00Z",

@@ -16,26 +16,26 @@ from sse_adapters.http.problems import BadRequest
 MAX_SEGMENTS = 100  # far more than any route has: bounds the search
 
 
-def trailing_segments(scope: Mapping[str, Any]) -> list[str]:
-    """The decoded segments of the request's path below its route's fixed part; an empty one is kept as ''.
+def segments_below(scope: Mapping[str, Any], remainder: str) -> list[str]:
+    """The decoded segments of the request's path below its route; an empty one is kept as ''.
 
-    The fixed part may stand anywhere (SPEC §8: mounted in another application), so the segments are found from the
-    end: they are the longest tail of the raw path that decodes to what the router matched. Raises BadRequest for bytes
-    that are no UTF-8.
+    `remainder` is what the router found there, decoded. The route may stand anywhere (SPEC §8: mounted in another
+    application), so the segments are looked for from the end: they are the longest tail of the raw path that decodes
+    to the remainder. Raises BadRequest for bytes that are no UTF-8.
     """
-    template: str = scope["path_template"]
-    matched = _parts(scope["path"])[template.count("/") - 1 :] if template.endswith("}") else []
+    wanted = _parts(remainder)
     raw = scope.get("raw_path") or quote(scope["path"]).encode()
     segments = raw.decode("latin-1").split("/", MAX_SEGMENTS)
     for start in range(1, len(segments) + 1):
-        if _parts(unquote("/".join(segments[start:]), errors="replace")) == matched:
+        if _parts(unquote("/".join(segments[start:]))) == wanted:
             return [_decoded(segment) for segment in segments[start:]]
     raise BadRequest("the path can't be read", code="invalid_path")
 
 
-def only_segment(scope: Mapping[str, Any]) -> str:
-    """The one segment below the route's fixed part. Raises BadRequest: there is no route for more."""
-    segments = trailing_segments(scope)
+def last_segment(scope: Mapping[str, Any]) -> str:
+    """The one segment that a route ends in as a parameter. Raises BadRequest: there is no route for more."""
+    fixed = scope["path_template"].count("/") - 1
+    segments = segments_below(scope, "/".join(_parts(scope["path"])[fixed:]))
     if len(segments) != 1:
         raise no_such_path()
     return segments[0]

@@ -125,7 +125,7 @@ SEND_BATCH = Operation(
 )
 
 
-class Publishing(Controller):
+class PublishingController(Controller):
     @post("/send", opt=SEND.opt)
     async def send(self, request: Request[Any, Any, Any], push_service: Hub) -> Response[bytes]:
         SEND.query(request)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 from urllib.parse import parse_qsl
 
 from sse_adapters.http.problems import BadRequest, Fault
@@ -51,7 +51,7 @@ class Query:
         return self.all(parameter)[0]
 
 
-def read_query(query_string: bytes, parameters: Sequence[QueryParameter[object]]) -> Query:
+def read_query(query_string: bytes, parameters: Sequence[QueryParameter[Any]]) -> Query:
     """The query's values. Raises BadRequest with all that is wrong."""
     try:
         pairs = parse_qsl(query_string.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
@@ -79,7 +79,7 @@ def read_query(query_string: bytes, parameters: Sequence[QueryParameter[object]]
     return Query(values)
 
 
-def _read_all(parameter: QueryParameter[object], texts: Sequence[str], faults: list[Fault]) -> list[object]:
+def _read_all(parameter: QueryParameter[Any], texts: Sequence[str], faults: list[Fault]) -> list[object]:
     values: list[object] = []
     for text in texts:
         try:

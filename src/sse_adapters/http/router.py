@@ -5,11 +5,11 @@ from __future__ import annotations
 from litestar import Router
 from litestar.di import Provide
 
+from sse_adapters.http.administration import AdministrationController
 from sse_adapters.http.messages import MessagesController
-from sse_adapters.http.operations import OperationsController
 from sse_adapters.http.options import HttpOptions
 from sse_adapters.http.problems import EXCEPTION_HANDLERS
-from sse_adapters.http.publishing import Publishing
+from sse_adapters.http.publishing import PublishingController
 from sse_adapters.http.stream import stream_route
 from sse_adapters.http.subscriptions import SubscriptionsController
 from sse_domain.api import PushService
@@ -19,16 +19,17 @@ def hub_router(service: PushService, options: HttpOptions | None = None) -> Rout
     """Everything under the prefix (SPEC §2), for this hub.
 
     The router brings its own error answers (RFC 9457); what the surrounding application's router refuses by itself,
-    such as an unknown path, is answered its way.
+    such as an unknown path, is answered its way. An application that compresses must leave the streams out, since
+    compression withholds small writes: `CompressionConfig(..., exclude=["/api/v1/sse/stream"])`.
     """
     options = options or HttpOptions()
     return Router(
         options.prefix,
         route_handlers=[
-            Publishing,
+            PublishingController,
             MessagesController,
             SubscriptionsController,
-            OperationsController,
+            AdministrationController,
             stream_route(service, options.retry_ms),
         ],
         dependencies={"push_service": Provide(lambda: service, use_cache=True, sync_to_thread=False)},

@@ -93,7 +93,7 @@ class SendToOne(Sending, kw_only=True, forbid_unknown_fields=True):
     client_id: ClientId | None = None
 
     def receiver(self) -> Receiver:
-        return _only_receiver("user_id", user_id=self.user_id, client_id=self.client_id)
+        return _only_receiver("receiver", user_id=self.user_id, client_id=self.client_id)
 
 
 class SendToGroup(Sending, kw_only=True, forbid_unknown_fields=True):

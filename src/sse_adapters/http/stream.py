@@ -40,7 +40,7 @@ def stream_route(service: PushService, retry_ms: int) -> ASGIRouteHandler:
     """The route of all streams. `retry_ms` is how long a reader waits before it reconnects."""
     encoder = BatchEncoder()
 
-    @asgi(["/stream", "/stream/{rest:path}"], copy_scope=False, opt={FORMS_OPT_KEY: STREAM_FORMS})
+    @asgi("/stream", is_mount=True, copy_scope=False, opt={FORMS_OPT_KEY: STREAM_FORMS})
     async def stream(scope: Scope, receive: Receive, send: Send) -> None:
         method = scope.get("method")  # a WebSocket has none
         if method not in ("GET", "HEAD"):

@@ -18,7 +18,7 @@ from sse_adapters.http.parameters import (
     STREAM_USER,
     UNREAD,
 )
-from sse_adapters.http.paths import no_such_path, trailing_segments
+from sse_adapters.http.paths import no_such_path, segments_below
 from sse_adapters.http.query import QueryParameter, read_query
 from sse_domain.message import check_identifier
 from sse_domain.replay import ReplayMode, StreamRequest
@@ -39,7 +39,11 @@ _QUERY_FORM: tuple[QueryParameter[Any], ...] = (STREAM_USER, *_COMMON)
 
 def read_stream_request(scope: Mapping[str, Any]) -> StreamRequest:
     """What a request asks for, in any of the three URL forms. Raises BadRequest or InvalidInput."""
-    segments = trailing_segments(scope)
+    # Of a mounted route Litestar leaves what follows, and it takes any path that begins as the route does.
+    below = scope["path"]
+    if not below.startswith("/"):
+        raise no_such_path()
+    segments = segments_below(scope, below)
     query = read_query(scope["query_string"], _COMMON if segments else _QUERY_FORM)
     path_group: tuple[str, ...] = ()
     match segments:

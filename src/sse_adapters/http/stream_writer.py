@@ -80,13 +80,14 @@ class AsgiFrameWriter(FrameWriter):
 
     async def over(self, receive: Receive) -> None:
         """Wait until the reader has left or the stream was ended from this side; then nothing is written any more."""
-        self._waiting = asyncio.current_task()
+        task = self._waiting = asyncio.current_task()
         try:
             while not self.ended and (await receive())["type"] != "http.disconnect":
                 pass
         except asyncio.CancelledError:
-            if self._waiting is not None:
+            if self._waiting is not None or task is None:
                 raise
+            task.uncancel()  # it was `_end`, which wanted no more than this
         finally:
             self._waiting = None
             self.abandon()

@@ -54,8 +54,8 @@ def reach(
 
 
 def reach_of(receiver: Receiver, after: Positions, through: Positions, now: datetime) -> dict[str, Any]:
-    """The same for what is addressed to exactly `receiver`; it is read when the user of that name has read it."""
-    return _parameters([(*receiver, 0, MAX_SEQ, None)], after, through, receiver.id, now)
+    """The same for what is addressed to exactly `receiver`, as nobody has read it."""
+    return _parameters([(*receiver, 0, MAX_SEQ, None)], after, through, None, now)
 
 
 def _parameters(

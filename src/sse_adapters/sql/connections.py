@@ -47,7 +47,7 @@ class Connections:
                 yield connection
 
     async def close(self) -> None:
-        """Close every connection, for good. Idempotent."""
+        """Close every connection, for good, once no transaction is under way. Idempotent."""
         self._closed = True
         await self._readers.dispose()
         await self._writer.dispose()

@@ -1,13 +1,14 @@
 """What differs from one database to another. SQLite is the only one so far; any other URL is refused.
 
 SQLite has one writer at a time. `BEGIN IMMEDIATE` takes that place at once, so that a transaction never fails halfway
-because its view is out of date; others wait for it up to BUSY_SECONDS. In WAL mode readers neither wait nor are waited
-for. `synchronous=FULL` is what makes a commit survive a loss of power.
+because its view is out of date; others wait for it as long as the URL says (`?timeout=`, in seconds; 5 by default). In
+WAL mode readers neither wait nor are waited for. `synchronous=FULL` is what makes a commit survive a loss of power.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
+from sqlite3 import sqlite_version, sqlite_version_info
 from typing import Any
 
 from sqlalchemy import (
@@ -15,11 +16,13 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Connection,
+    Engine,
     Insert,
     String,
     Table,
     TableValuedAlias,
     bindparam,
+    create_engine,
     event,
     func,
     make_url,
@@ -28,13 +31,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from sse_adapters.sql.errors import UnusableDatabase
 
-BUSY_SECONDS = 5.0
-
-# How many rows the statement before this one changed. The driver doesn't say for one that begins with WITH.
-ROWS_CHANGED = select(func.changes())
+OLDEST_SQLITE = (3, 38)
+_NO_IMPLICIT_BEGIN = {"isolation_level": None}
 
 
 class Begin(StrEnum):
@@ -54,18 +56,31 @@ def supported_url(text: str) -> URL:
         raise UnusableDatabase(f"{url.drivername}: not supported as a database; use sqlite+aiosqlite:///FILE")
     if not url.database or ":memory:" in url.database or url.query.get("mode") == "memory":
         raise UnusableDatabase("SQLite in memory is not supported: to keep nothing use memory://")
+    if sqlite_version_info < OLDEST_SQLITE:
+        raise UnusableDatabase(f"SQLite {sqlite_version} is too old: Python must be built with 3.38 or newer")
     return url
 
 
 def make_engine(url: URL, begin: Begin, connections: int) -> AsyncEngine:
     """An engine with at most so many connections. It connects when it is first used."""
-    engine = create_async_engine(
-        url,
-        pool_size=connections,
-        max_overflow=0,
-        # Transactions begin when this module says so, not when the driver thinks that one is needed.
-        connect_args={"timeout": BUSY_SECONDS, "isolation_level": None},
-    )
+    engine = create_async_engine(url, pool_size=connections, max_overflow=0, connect_args=_NO_IMPLICIT_BEGIN)
+    _take_over(engine.sync_engine, begin)
+    return engine
+
+
+def make_migration_engine(url: URL) -> Engine:
+    """An engine for a thread of its own, which it may block, and whose every transaction is to write.
+
+    Without an event loop: when a connection can't be opened, the asynchronous driver leaves a thread behind that
+    outlives a short-lived loop and complains.
+    """
+    engine = create_engine(url.set(drivername="sqlite"), poolclass=NullPool, connect_args=_NO_IMPLICIT_BEGIN)
+    _take_over(engine, Begin.TO_WRITE)
+    return engine
+
+
+def _take_over(engine: Engine, begin: Begin) -> None:
+    """Set up each connection, and begin each transaction."""
 
     def prepare(connection: Any, _record: object) -> None:
         cursor = connection.cursor()
@@ -77,9 +92,8 @@ def make_engine(url: URL, begin: Begin, connections: int) -> AsyncEngine:
     def begin_transaction(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
 
-    event.listen(engine.sync_engine, "connect", prepare)
-    event.listen(engine.sync_engine, "begin", begin_transaction)
-    return engine
+    event.listen(engine, "connect", prepare)
+    event.listen(engine, "begin", begin_transaction)
 
 
 def json_list(json: BindParameter[str] | ColumnElement[str]) -> TableValuedAlias:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from sse_domain.errors import SseError, StoreUnavailable
+
+logger = logging.getLogger("sse_hub.store")
 
 
 class UnusableDatabase(SseError):
@@ -30,7 +33,9 @@ def translated_errors() -> Iterator[None]:
     except PoolTimeout as error:
         raise StoreUnavailable("the database is too busy") from error
     except DBAPIError as error:
-        raise StoreUnavailable("the database did not do what it was asked for") from error
+        # Callers over HTTP learn no more than that; whoever runs the hub must learn the reason.
+        logger.error("the database refused: %s", error.orig)
+        raise StoreUnavailable("the database did not answer") from error
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from sse_adapters.sql.audience import EVERYTHING, LIMIT, every, found, nearest, 
 from sse_adapters.sql.connections import Connections
 from sse_adapters.sql.deliveries import delivered_to, record
 from sse_adapters.sql.lookup import messages_by_seq, seq_before
-from sse_adapters.sql.marks import mark_these, mark_up_to, raise_read_floor, read_floor_of, read_of_these
+from sse_adapters.sql.marks import mark_some_up_to, mark_these, read_floor_of, read_of_these
 from sse_adapters.sql.schema import UtcDateTime, message
 from sse_adapters.sql.subscriptions import subscriptions_of
 from sse_domain.cursor import START, Positions
@@ -36,7 +36,9 @@ from sse_domain.message import Priority, Receiver, ReceiverType
 from sse_domain.ports import Delivered, Inbox
 from sse_domain.subscription import Audience
 
+# What a transaction takes on at most, where nothing asks for one: sends wait for it.
 RECORDS_AT_ONCE = 500
+MARKS_AT_ONCE = 2000
 
 _KEYS = (message.c.priority, message.c.receiver_type, message.c.receiver_id, message.c.event_type)
 _UNREAD = every(*_KEYS, func.count(), func.min(message.c.expire_at), read=False).group_by(*_KEYS)
@@ -83,22 +85,24 @@ class SqlInbox(Inbox):
         return tuple(oldest.get(priority) for priority in Priority)
 
     async def mark_read(self, user_id: str, selection: ReadSelection, now: datetime) -> int:
-        async with self._connections.writing() as connection:
-            audience = await _audience_of(connection, user_id)
-            if isinstance(selection, TheseSeqs):
-                marked = await mark_these(connection, audience, user_id, selection.seqs, now)
-            else:
-                marked = await mark_up_to(connection, audience, user_id, selection.positions, now)
-            if marked:
-                await raise_read_floor(connection, audience, user_id)
-        return marked
+        if isinstance(selection, TheseSeqs):
+            async with self._connections.writing() as connection:
+                return await mark_these(connection, await _audience_of(connection, user_id), selection.seqs, now)
+        total, after = 0, START
+        while True:
+            async with self._connections.writing() as connection:
+                audience = await _audience_of(connection, user_id)
+                marked = await mark_some_up_to(connection, audience, after, selection.positions, now, MARKS_AT_ONCE)
+            total += len(marked)
+            if len(marked) < MARKS_AT_ONCE:
+                return total
+            after = Positions.level(marked[-1])
 
     async def delivered(self, reader: Receiver) -> Delivered | None:
         async with self._connections.reading() as connection:
             return await delivered_to(connection, reader)
 
     async def record_delivered(self, records: Mapping[Receiver, Delivered]) -> None:
-        # Several short transactions: merging is per reader, and sends need not wait for all of them.
         rest = iter(records.items())
         while some := dict(islice(rest, RECORDS_AT_ONCE)):
             async with self._connections.writing() as connection:

@@ -10,17 +10,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sse_adapters.sql.audience import BEFORE_ALL_TIME, IS_READ, NOT_EXPIRED, every, found, nearest, reach
-from sse_adapters.sql.dialect import ROWS_CHANGED, in_json_list, insert_or_raise
+from sse_adapters.sql.audience import BEFORE_ALL_TIME, IS_READ, LIMIT, found, nearest, reach
+from sse_adapters.sql.dialect import in_json_list, insert_or_raise
 from sse_adapters.sql.rows import HEADER_COLUMNS, to_message
 from sse_adapters.sql.schema import log, message, read_floor, read_mark
 from sse_domain.cursor import Positions
-from sse_domain.inbox import Status, visible
-from sse_domain.message import Priority, ReceiverType
+from sse_domain.inbox import Status
+from sse_domain.message import ReceiverType
 from sse_domain.subscription import Audience
 
 # How many seqs are looked through for the first unread one, at first, and how many times more at each further try.
@@ -31,19 +32,11 @@ _READ_OF_THESE = select(read_mark.c.seq).where(
     read_mark.c.user_id == bindparam("user_id"), in_json_list(read_mark.c.seq, "seqs")
 )
 _UNREAD_OF_THESE = select(*HEADER_COLUMNS).where(in_json_list(message.c.id, "seqs"), ~IS_READ)
-_MARK_UNREAD = insert(read_mark).from_select(["user_id", "seq"], every(bindparam("user_id"), message.c.id, read=False))
+_UNREAD_UP_TO = nearest(found.c.id, found.c.receiver_type, read=False).order_by(found.c.id).limit(LIMIT)
 _RAISE_STATUS = (
     update(message)
-    .where(message.c.receiver_type == ReceiverType.USER.value, message.c.status < Status.READ.value)
+    .where(in_json_list(message.c.id, "seqs"), message.c.status < Status.READ.value)
     .values(status=Status.READ.value)
-)
-_RAISE_STATUS_OF_THESE = _RAISE_STATUS.where(in_json_list(message.c.id, "seqs"))
-_RAISE_STATUS_UP_TO = _RAISE_STATUS.where(
-    message.c.receiver_id == bindparam("user_id"),
-    message.c.priority == bindparam("of_priority"),
-    message.c.id > bindparam("after"),
-    message.c.id <= bindparam("through"),
-    NOT_EXPIRED,
 )
 _FLOOR = select(read_floor.c.seq).where(read_floor.c.user_id == bindparam("user_id"))
 _RAISE_FLOOR = insert_or_raise(read_floor, "seq")
@@ -56,49 +49,49 @@ async def read_of_these(connection: AsyncConnection, user_id: str, seqs: Sequenc
     return set(rows.scalars())
 
 
-async def mark_these(
-    connection: AsyncConnection, audience: Audience, user_id: str, seqs: Sequence[int], now: datetime
-) -> int:
+async def mark_these(connection: AsyncConnection, audience: Audience, seqs: Sequence[int], now: datetime) -> int:
     """Mark those of these messages that are visible; how many were not marked before."""
-    rows = await connection.execute(_UNREAD_OF_THESE, {"user_id": user_id, "seqs": json.dumps(seqs)})
-    marked = [unread.seq for unread in map(to_message, rows) if visible(unread, user_id, audience.subscriptions, now)]
-    if marked:
-        await connection.execute(insert(read_mark), [{"user_id": user_id, "seq": seq} for seq in marked])
-        await connection.execute(_RAISE_STATUS_OF_THESE, {"seqs": json.dumps(marked)})
-    return len(marked)
+    rows = await connection.execute(_UNREAD_OF_THESE, {"user_id": audience.user_id, "seqs": json.dumps(seqs)})
+    selected = [unread for unread in map(to_message, rows) if not unread.expired(now) and audience.admits(unread)]
+    await _mark(connection, audience, [(unread.seq, unread.receiver.type) for unread in selected])
+    return len(selected)
 
 
-async def mark_up_to(
-    connection: AsyncConnection, audience: Audience, user_id: str, positions: Positions, now: datetime
-) -> int:
-    """Mark what is visible at or below the position of its priority; how many were not marked before."""
-    floor = await read_floor_of(connection, user_id)
-    await connection.execute(_MARK_UNREAD, reach(audience, floor, positions, now))
-    marked = (await connection.execute(ROWS_CHANGED)).scalar_one()
-    await connection.execute(
-        _RAISE_STATUS_UP_TO,
-        [
-            {"user_id": user_id, "of_priority": p, "after": floor[p], "through": positions[p], "now": now}
-            for p in Priority
-        ],
-    )
-    return int(marked)
+async def mark_some_up_to(
+    connection: AsyncConnection, audience: Audience, after: Positions, through: Positions, now: datetime, limit: int
+) -> list[int]:
+    """Mark the first `limit` of the messages in this range that are visible and not read; their seqs, rising."""
+    after = after.furthest(await read_floor_of(connection, audience.user_id))
+    parameters = reach(audience, after, through, now) | {"limit": limit}
+    selected = (await connection.execute(_UNREAD_UP_TO, parameters)).all()
+    await _mark(connection, audience, selected)
+    return [seq for seq, _ in selected]
 
 
-async def read_floor_of(connection: AsyncConnection, user_id: str) -> Positions:
+async def _mark(connection: AsyncConnection, audience: Audience, unread: Sequence[Sequence[Any]]) -> None:
+    """Mark these (seq, receiver type) as read. Row status tells only about messages to the user alone."""
+    if not unread:
+        return
+    await connection.execute(insert(read_mark), [{"user_id": audience.user_id, "seq": seq} for seq, _ in unread])
+    own = [seq for seq, kind in unread if kind == ReceiverType.USER]
+    await connection.execute(_RAISE_STATUS, {"seqs": json.dumps(own)})
+    await _raise_read_floor(connection, audience)
+
+
+async def read_floor_of(connection: AsyncConnection, user_id: str | None) -> Positions:
     """The user's floor, as what every priority need only be read beyond."""
     floor = (await connection.execute(_FLOOR, {"user_id": user_id})).scalar()
     return Positions.level(floor or 0)
 
 
-async def raise_read_floor(connection: AsyncConnection, audience: Audience, user_id: str) -> None:
+async def _raise_read_floor(connection: AsyncConnection, audience: Audience) -> None:
     """Let the user's floor rise as far as it may.
 
     It is looked for step by step, so one message that stays unread does not make each marking look through everything
     that was read after it.
     """
     last_seq = (await connection.execute(select(log.c.last_seq))).scalar_one()
-    before = floor = (await read_floor_of(connection, user_id)).normal
+    before = floor = (await read_floor_of(connection, audience.user_id)).normal
     step = FLOOR_STEP
     while floor < last_seq:
         through = min(floor + step, last_seq)
@@ -109,4 +102,4 @@ async def raise_read_floor(connection: AsyncConnection, audience: Audience, user
             break
         floor, step = through, step * FLOOR_GROWTH
     if floor > before:
-        await connection.execute(_RAISE_FLOOR, {"user_id": user_id, "seq": floor})
+        await connection.execute(_RAISE_FLOOR, {"user_id": audience.user_id, "seq": floor})

@@ -2,7 +2,7 @@
 
 One run at a time: on SQLite each is a single write transaction, so of two processes that start at once the second waits
 and finds the work done; within a process a lock does it, because Alembic keeps the run in module globals. A run has a
-thread and an event loop of its own, so it may be awaited in a running loop without holding it up.
+thread of its own, so it may be awaited in a running loop without holding it up.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection
+from sqlalchemy import Connection
 
-from sse_adapters.sql.dialect import Begin, make_engine, supported_url
+from sse_adapters.sql.dialect import make_migration_engine, supported_url
 from sse_adapters.sql.errors import UnusableDatabase, translated_start_errors
 from sse_adapters.sql.schema import VERSION_TABLE
 
@@ -35,7 +35,7 @@ async def upgrade(url: str, revision: str = "head") -> None:
     Raises UnusableDatabase: the URL is not supported, the database can't be opened or written, or it is newer than
     this version of the code.
     """
-    await asyncio.to_thread(_run, url, lambda config: command.upgrade(config, revision))
+    await asyncio.to_thread(_run, url, lambda config: _migrate(config, command.upgrade, revision))
 
 
 async def downgrade(url: str, revision: str) -> None:
@@ -43,47 +43,36 @@ async def downgrade(url: str, revision: str) -> None:
 
     Raises UnusableDatabase, as `upgrade` does.
     """
-    await asyncio.to_thread(_run, url, lambda config: command.downgrade(config, revision))
+    await asyncio.to_thread(_run, url, lambda config: _migrate(config, command.downgrade, revision))
 
 
 async def current(url: str) -> str | None:
-    """The revision the database has, or None before its first. Raises UnusableDatabase, as `upgrade` does."""
+    """The revision the database has, or None before its first. Raises UnusableDatabase when it can't be opened."""
     return await asyncio.to_thread(_run, url, lambda config: _revision(config.attributes["connection"]))
 
 
 def _run(text: str, job: Callable[[Config], T]) -> T:
     url = supported_url(text)
-    with _one_run_at_a_time:
-        return asyncio.run(_run_connected(url, job))
-
-
-async def _run_connected(url: URL, job: Callable[[Config], T]) -> T:
-    def run(connection: Connection) -> T:
-        config = Config()
-        config.set_main_option("script_location", str(_migrations()).replace("%", "%%"))
-        config.attributes["connection"] = connection
-        _refuse_newer(config, url)
-        return job(config)
-
-    engine = make_engine(url, Begin.TO_WRITE, connections=1)
+    engine = make_migration_engine(url)
+    config = Config()
+    config.set_main_option("script_location", str(_migrations()).replace("%", "%%"))
     try:
-        with translated_start_errors(url):
-            async with engine.begin() as connection:
-                return await connection.run_sync(run)
+        with _one_run_at_a_time, translated_start_errors(url), engine.begin() as connection:
+            config.attributes["connection"] = connection
+            return job(config)
     except CommandError as error:
         raise UnusableDatabase(f"{url.render_as_string()}: {error}") from error
-    finally:
-        await engine.dispose()
 
 
-def _refuse_newer(config: Config, url: URL) -> None:
+def _migrate(config: Config, change: Callable[[Config, str], None], target: str) -> None:
     revision = _revision(config.attributes["connection"])
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if revision is not None and revision not in known:
-        raise UnusableDatabase(
-            f"{url.render_as_string()}: its tables have revision {revision}, which this version of sse-hub does not "
-            "know; use the version that made them, or a newer one"
+        raise CommandError(
+            f"the tables have revision {revision}, which this version of sse-hub does not know; "
+            "use the version that made them, or a newer one"
         )
+    change(config, target)
 
 
 def _revision(connection: Connection) -> str | None:

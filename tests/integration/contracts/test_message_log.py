@@ -235,6 +235,7 @@ async def test_seq_before_holds_when_the_clock_was_set_back(
     for seconds in (10, -5, 15):  # created at 10, 5 and 20
         clock.advance(seconds=seconds)
         await publish(ANA)
+    assert await store.log.seq_before(start + timedelta(seconds=4)) == 0
     assert await store.log.seq_before(start + timedelta(seconds=8)) == 0
     assert await store.log.seq_before(start + timedelta(seconds=15)) == 2
     assert await store.log.seq_before(start + timedelta(seconds=21)) == 3

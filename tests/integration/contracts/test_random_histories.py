@@ -8,13 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sse_domain.cursor import START, Positions
 from sse_domain.inbox import InboxQuery, StatusFilter, TheseSeqs, UpTo
 from sse_domain.message import BROADCAST, Priority, Receiver
 from sse_domain.ports import Delivered
+from tests.integration.contracts.random_examples import bounded
 from tests.support.clock import MICROSECOND, ManualClock
 from tests.support.naive_inbox import NaiveInbox, Sent
 from tests.support.stores import STORES, Publisher, Store
@@ -139,11 +140,8 @@ steps: st.SearchStrategy[tuple[Any, ...]] = st.one_of(
 )
 
 
-PHASES = (Phase.generate,)
-
-
 @pytest.mark.parametrize("name", STORES)
-@settings(max_examples=60, deadline=None, derandomize=True, database=None, phases=PHASES)
+@bounded
 @given(history_steps=st.lists(steps, min_size=4, max_size=25))
 async def test_every_store_agrees_with_the_naive_model(
     name: str, tmp_path_factory: pytest.TempPathFactory, history_steps: list[tuple[Any, ...]]

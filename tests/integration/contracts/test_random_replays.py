@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sse_domain.inbox import TheseSeqs
 from sse_domain.message import BROADCAST, Message, Priority, Receiver
 from sse_domain.replay import ReadRequest, ReplayPage
 from sse_domain.subscription import Audience, Subscription
+from tests.integration.contracts.random_examples import bounded
 from tests.support.clock import ManualClock
 from tests.support.stores import STORES, Publisher, seq_of
 
@@ -82,11 +83,8 @@ def expected_page(candidates: list[Message], request: ReadRequest) -> ReplayPage
     return ReplayPage(tuple(page), complete=len(page) == len(owed))
 
 
-PHASES = (Phase.generate,)
-
-
 @pytest.mark.parametrize("name", STORES)
-@settings(max_examples=60, deadline=None, derandomize=True, database=None, phases=PHASES)
+@bounded
 @given(
     log=logs,
     marks=st.lists(st.tuples(names, seqs), max_size=8),

@@ -74,7 +74,7 @@ class Witness:
     given: list[Message] = field(default_factory=list)  # on this connection
     excused: set[str] = field(default_factory=set)
     passed_by: list[Message] = field(default_factory=list)  # ephemeral messages of its audience, this connection
-    lost: bool = False  # something owed left retention while no connection was open
+    purged: list[Message] = field(default_factory=list)  # not kept any more, and needed by who comes back from before
 
     def is_audience(self, message: Message, memberships: Memberships, *, url_groups_from: int) -> bool:
         """SPEC §3.6: its user's, its client's, its groups' and broadcast messages; of the types it asked for."""
@@ -147,5 +147,11 @@ class Witness:
         kept = [message for message in self.given if message.seq is not None][:persisted_given]
         given_before = self.given_before | {message.event_id for message in kept}
         return replace(
-            self, resumed=True, given_before=given_before, given=[], excused=set(self.excused), passed_by=[]
+            self,
+            resumed=True,
+            given_before=given_before,
+            given=[],
+            excused=set(self.excused),
+            passed_by=[],
+            purged=list(self.purged),
         )

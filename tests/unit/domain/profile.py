@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import HealthCheck, settings
 
 MACHINE = settings(
-    max_examples=500,
+    max_examples=200,
     stateful_step_count=50,
     derandomize=True,
     database=None,

@@ -13,10 +13,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from sse_domain.delivery import State
 from sse_domain.message import BROADCAST, Draft, Priority, Receiver, ReceiverType
-
 from tests.unit.domain.model import Identity
 from tests.unit.domain.profile import MACHINE
-from tests.unit.domain.world import Reader, World, draft
+from tests.unit.domain.store import draft
+from tests.unit.domain.world import Reader, World
 
 USERS = ("ana", "ben")
 GROUPS = ("red", "blue")
@@ -77,24 +77,26 @@ class DeliveryMachine(RuleBasedStateMachine):
         if chosen:
             act(chosen[index % len(chosen)])
 
-    @initialize(identity=identities)
-    def begin(self, identity: Identity) -> None:
+    @initialize(identity=identities, history=st.lists(drafts, max_size=10), behind=distances)
+    def begin(self, identity: Identity, history: list[Draft], behind: tuple[int, int, int]) -> None:
         self.world.join("ana", "red", None)
         self.world.join("ben", "blue", ("a",))
-        self.world.open(identity).blocked = True
+        for one in history:
+            self.world.publish(one)
+        self.world.open(identity, behind).blocked = True
 
     @precondition(lambda self: len(self.world.readers) < MAX_READERS)
     @rule(identity=identities, behind=st.one_of(st.none(), distances), blocked=st.booleans())
     def open(self, identity: Identity, behind: tuple[int, int, int] | None, blocked: bool) -> None:
         self.world.open(identity, behind).blocked = blocked
 
-    @precondition(lambda self: self.world.sent < MAX_SENT)
+    @precondition(lambda self: self.world.store.sent < MAX_SENT)
     @rule(burst=st.lists(drafts, min_size=1, max_size=8), apply=st.sampled_from((True, True, True, False)))
     def publish(self, burst: list[Draft], apply: bool) -> None:
         for one in burst:
             self.world.publish(one, apply=apply)
 
-    @precondition(lambda self: self.world.sent < MAX_SENT)
+    @precondition(lambda self: self.world.store.sent < MAX_SENT)
     @rule(first=drafts, count=st.integers(2, 5))
     def publish_many_alike(self, first: Draft, count: int) -> None:
         for _ in range(count):
@@ -138,12 +140,12 @@ class DeliveryMachine(RuleBasedStateMachine):
 
     @rule(user=st.sampled_from(USERS), latest=st.lists(st.integers(0, 12), max_size=4))
     def mark_read(self, user: str, latest: list[int]) -> None:
-        self.world.mark_read(user, [len(self.world.log) - distance for distance in latest])
+        self.world.mark_read(user, [len(self.world.store.log) - distance for distance in latest])
 
     @rule(seconds=st.integers(0, 1))
     def pass_time(self, seconds: int) -> None:
         self.world.catch_up()
-        self.world.pass_time(seconds)
+        self.world.store.pass_time(seconds)
 
     @rule(spare=st.integers(4, 30))
     def purge(self, spare: int) -> None:
@@ -164,7 +166,7 @@ class DeliveryMachine(RuleBasedStateMachine):
                 self.world.drain(self.world.resume(reader))
         for reader in self.world.readers:
             self.world.check_resume_from_every_frame(reader)
-        self.world.check_inboxes()
+        self.world.store.check_inboxes()
 
 
 TestDelivery = DeliveryMachine.TestCase

@@ -1,7 +1,6 @@
-"""A world for the domain to run in: a hub and a log as plain lists, a clock that only tests move, and readers.
+"""A world for the domain to run in: a store, a hub that fans out what its feed applies, and readers.
 
-It does what the application and the adapters promise (ports.py), in the simplest way, and shows every step to the
-reader's Witness.
+It does what the application promises, in the simplest way, and shows every step to each reader's Witness.
 """
 
 from __future__ import annotations
@@ -9,21 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 
 from sse_domain.cursor import Positions, encode_cursor, parse_cursor
-from sse_domain.delivery import HIGHEST_FIRST, Caps, Delivery, State
-from sse_domain.inbox import Status, count_unread, status_of, visible
-from sse_domain.message import Draft, Message, Priority, Receiver, accept
+from sse_domain.delivery import Caps, Delivery, State
+from sse_domain.message import Draft, Message
 from sse_domain.replay import LogHead, ReadRequest, ReplayPage, ResetReason, judge_cursor
-from sse_domain.subscription import Audience, Subscription
-
-from tests.unit.domain.model import Identity, Membership, Memberships, Witness, is_expired, is_visible
+from sse_domain.subscription import Audience
+from tests.unit.domain.model import Identity, Witness, is_expired
+from tests.unit.domain.store import Store
 
 EPOCH = "0a1b2c3d"
-DAWN = datetime(2030, 1, 1, tzinfo=UTC)
 CAPS = Caps(waiting_messages=4, waiting_bytes=50, page_messages=3, page_bytes=40)
-CURSOR_GRAMMAR = re.compile(r"[0-9A-Za-z._-]{1,64}")
+CURSOR_GRAMMAR = re.compile(r"[0-9A-Za-z._-]{1,64}")  # SPEC §2
 PATIENCE = 1000  # pulls and reads that draining any stream of these tests may take
 
 
@@ -57,48 +53,39 @@ def kept(delivery: Delivery) -> list[Message]:
 class World:
     def __init__(self, caps: Caps = CAPS) -> None:
         self.caps = caps
-        self.now = DAWN
-        self.log: list[Message] = []  # committed; seq is index + 1
-        self.applied = 0  # how many of them this node's feed has applied
-        self.purged_through = 0
-        self.read: dict[str, set[int]] = {}
-        self.subscriptions: dict[str, dict[str, Subscription]] = {}
-        self.memberships: Memberships = {}
+        self.store = Store()
+        self.applied = 0  # how much of the log this node's feed has applied
         self.readers: list[Reader] = []
-        self.order: dict[str, int] = {}
-        self.sent = 0
+        self.order: dict[str, int] = {}  # of every message, by event id: when this node applied it
 
     # Publishing.
 
     def publish(self, draft: Draft, *, apply: bool = True) -> Message:
         """Send a message. Without `apply` a persisted one stays beyond the feed's head until `catch_up`."""
-        self.sent += 1
-        seq = len(self.log) + 1 if draft.persist else None
-        message = accept(draft, event_id=f"e{self.sent}", seq=seq, now=self.now)
-        if seq is None:
+        message = self.store.accept(draft)
+        if message.seq is None:
             self._apply(message)
             return message
-        self.log.append(message)
         for reader in self.readers:
-            reader.witness.excuse_if_not_audience([message], self.memberships)
+            reader.witness.excuse_if_not_audience([message], self.store.memberships)
         if apply:
             self.catch_up()
         return message
 
     def catch_up(self) -> None:
-        while self.applied < len(self.log):
+        while self.applied < len(self.store.log):
             self.applied += 1
-            self._apply(self.log[self.applied - 1])
+            self._apply(self.store.log[self.applied - 1])
 
     def applied_messages(self) -> list[Message]:
-        return self.log[: self.applied]
+        return self.store.log[: self.applied]
 
     def _apply(self, message: Message) -> None:
         self.order[message.event_id] = len(self.order)
         for reader in self.readers:
-            if reader.delivery is None or is_expired(message, self.now):
+            if reader.delivery is None or is_expired(message, self.store.now):
                 continue
-            if message.seq is None and reader.witness.is_audience(message, self.memberships, url_groups_from=0):
+            if message.seq is None and reader.witness.is_audience(message, self.store.memberships, url_groups_from=0):
                 reader.witness.passed_by.append(message)
             if not reader.delivery.audience.admits(message):
                 continue
@@ -126,10 +113,10 @@ class World:
     def open(self, identity: Identity, behind: Sequence[int] | None = None) -> Reader:
         """Open a stream with no cursor, that far behind the head per priority; None is at the head."""
         self.catch_up()
-        head = len(self.log)
+        head = len(self.store.log)
         begin = Positions(*(max(0, head - distance) for distance in behind or (0, 0, 0)))
         witness = Witness(identity, (begin[0], begin[1], begin[2]), groups_from=head, order=self.order)
-        witness.excuse_if_not_audience(self.log, self.memberships)
+        witness.excuse_if_not_audience(self.store.log, self.store.memberships)
         self._excuse_read_and_purged(witness)
         reader = Reader(witness, None)
         self._connect(reader, begin, groups_after=head)
@@ -140,7 +127,7 @@ class World:
         """The connection dies, and its last frames never arrive; the priming frame always did."""
         assert reader.delivery is not None
         reader.delivery.close()
-        assert reader.delivery.pull(self.now, self.applied, limit=10, max_bytes=1000) == []
+        assert reader.delivery.pull(self.store.now, self.applied, limit=10, max_bytes=1000) == []
         assert reader.delivery.read_request(self.applied) is None
         self.readers[self.readers.index(reader)] = self._away(reader, max(1, len(reader.frames) - frames_lost))
 
@@ -153,14 +140,14 @@ class World:
     def resume(self, reader: Reader) -> Reader:
         """Come back with the last id received; SPEC §3.5 tells when that can't be honoured and all begins anew."""
         self.catch_up()
-        head = LogHead(epoch=EPOCH, seq=len(self.log), purged_through=self.purged_through)
+        head = LogHead(epoch=EPOCH, seq=len(self.store.log), purged_through=self.store.purged_through)
         judged = judge_cursor(reader.cursor, head)
         if isinstance(judged, Positions):
-            assert not reader.witness.lost, "§3.5: a silent gap"
+            lost = {m.event_id for m in reader.witness.purged} - reader.witness.given_before
+            assert not lost, "§3.5: a silent gap"
             self._connect(reader, judged, groups_after=0)
             return reader
-        assert judged is ResetReason.TOO_OLD
-        assert self.purged_through > 0
+        assert (judged, self.store.purged_through > 0) == (ResetReason.TOO_OLD, True)
         self.readers.remove(reader)
         return self.open(reader.witness.identity)
 
@@ -180,7 +167,7 @@ class World:
             user_id=who.user_id,
             groups=who.url_groups,
             groups_after=groups_after,
-            subscriptions={} if who.user_id is None else self.subscriptions.setdefault(who.user_id, {}),
+            subscriptions={} if who.user_id is None else self.store.subscriptions.setdefault(who.user_id, {}),
             event_types=who.event_types,
         )
         reader.delivery = Delivery(audience, start, self.applied, self.caps)
@@ -189,7 +176,7 @@ class World:
 
     def pull(self, reader: Reader, limit: int, max_bytes: int = 1000) -> int:
         assert reader.delivery is not None
-        given = reader.delivery.pull(self.now, self.applied, limit=limit, max_bytes=max_bytes)
+        given = reader.delivery.pull(self.store.now, self.applied, limit=limit, max_bytes=max_bytes)
         assert len(given) <= limit
         for message, positions in given:
             if message.seq is not None and positions is None:
@@ -204,7 +191,7 @@ class World:
         self._frame(reader, max(positions), positions)
 
     def _write(self, reader: Reader, message: Message, positions: Positions | None) -> None:
-        reader.witness.take(message, self.applied_messages(), self.memberships, self.now)
+        reader.witness.take(message, self.applied_messages(), self.store.memberships, self.store.now)
         assert (positions is None) == (message.seq is None), "§3.9: only persisted messages carry a cursor"
         self._frame(reader, message.seq or 0, positions)
 
@@ -231,7 +218,7 @@ class World:
     def find(self, reader: Reader) -> None:
         """The log reads, now; its answer is still on its way."""
         if reader.reading is not None and reader.found is None and reader.delivery is not None:
-            reader.found = self.replay(reader.delivery.audience, reader.reading)
+            reader.found = self.store.replay(reader.delivery.audience, reader.reading)
 
     def answer(self, reader: Reader) -> None:
         self.find(reader)
@@ -246,72 +233,47 @@ class World:
             reader.delivery.read_failed()
         reader.reading = reader.found = None
 
-    def replay(self, audience: Audience, request: ReadRequest) -> ReplayPage:
-        """What MessageLog.replay promises."""
-        found: list[Message] = []
-        for priority in HIGHEST_FIRST:
-            after = request.after[priority]
-            for message in self.log[self.purged_through : request.through]:
-                if after is None or message.priority is not priority or (message.seq or 0) <= after:
-                    continue
-                if message.seq in self.read.get(audience.user_id or "", ()) or is_expired(message, self.now):
-                    continue
-                if not audience.admits(message):
-                    continue
-                size = sum(len(taken.data) for taken in (*found, message))
-                if len(found) == request.limit or (found and size > request.max_bytes):
-                    return ReplayPage(tuple(found), complete=False)
-                found.append(message)
-        return ReplayPage(tuple(found), complete=True)
-
     # What happens meanwhile.
 
-    def pass_time(self, seconds: int) -> None:
-        self.now += timedelta(seconds=seconds)
-
     def join(self, user_id: str, group: str, event_types: tuple[str, ...] | None) -> None:
-        """Subscribe, or change the types of a standing subscription; it begins at the log's end."""
-        memberships = self.memberships.setdefault(user_id, {})
-        standing = memberships.get(group)
-        joined_at = len(self.log) if standing is None else standing.joined_at
-        memberships[group] = Membership(joined_at, event_types)
-        subscription = Subscription(user_id=user_id, group=group, event_types=event_types, joined_after=joined_at)
-        self.subscriptions.setdefault(user_id, {})[group] = subscription
+        self.store.join(user_id, group, event_types)
         self._memberships_changed()
 
     def leave(self, user_id: str, group: str) -> None:
-        self.memberships.setdefault(user_id, {}).pop(group, None)
-        self.subscriptions.setdefault(user_id, {}).pop(group, None)
+        self.store.leave(user_id, group)
         self._memberships_changed()
 
     def _memberships_changed(self) -> None:
         for reader in self.readers:
-            messages = [*self.log, *reader.witness.passed_by]
-            reader.witness.excuse_if_not_audience(messages, self.memberships)
+            messages = [*self.store.log, *reader.witness.passed_by]
+            reader.witness.excuse_if_not_audience(messages, self.store.memberships)
 
     def mark_read(self, user_id: str, seqs: Sequence[int]) -> None:
-        """Ids that are not visible to the user are ignored."""
-        for message in self.log[self.purged_through :]:
-            if message.seq in seqs and is_visible(message, user_id, self.memberships, self.now):
-                self.read.setdefault(user_id, set()).add(message.seq)
+        self.store.mark_read(user_id, seqs)
         for reader in self.readers:
             self._excuse_read_and_purged(reader.witness)
 
     def purge(self, spare: int) -> None:
-        """Age-based retention removes all but the latest of what the feed has applied."""
-        through = max(self.purged_through, self.applied - spare)
-        for message in self.log[self.purged_through : through]:
+        """Age-based retention removes all but the latest of what the feed has applied.
+
+        A stream that is open but has not come to them yet is owed them no longer (SPEC §3.1); one that is away is told
+        when it comes back.
+        """
+        store = self.store
+        through = max(store.purged_through, self.applied - spare)
+        for message in store.log[store.purged_through : through]:
             for reader in self.readers:
-                owed = reader.witness.owes(message, self.memberships, self.now)
-                reader.witness.lost |= owed and reader.delivery is None
-        self.purged_through = through
+                owed = reader.witness.owes(message, store.memberships, store.now)
+                if (owed and reader.delivery is None) or message in reader.witness.given:
+                    reader.witness.purged.append(message)
+        store.purged_through = through
         for reader in self.readers:
             self._excuse_read_and_purged(reader.witness)
 
     def _excuse_read_and_purged(self, witness: Witness) -> None:
-        read = self.read.get(witness.identity.user_id or "", set())
-        witness.excused |= {m.event_id for m in self.log[: self.purged_through]}
-        witness.excused |= {m.event_id for m in self.log if m.seq in read}
+        read = self.store.read.get(witness.identity.user_id or "", set())
+        witness.excused |= {m.event_id for m in self.store.log[: self.store.purged_through]}
+        witness.excused |= {m.event_id for m in self.store.log if m.seq in read}
 
     # What must hold.
 
@@ -325,8 +287,8 @@ class World:
                     break
         assert reader.delivery.level, "drained, and still behind"
         assert reader.delivery.positions(self.applied) == Positions.level(self.applied)
-        dropped = reader.delivery.dropped
-        reader.witness.check_drained(self.applied_messages(), self.memberships, self.now, dropped)
+        store, dropped = self.store, reader.delivery.dropped
+        reader.witness.check_drained(self.applied_messages(), store.memberships, store.now, dropped)
 
     def check_bounds(self) -> None:
         """SPEC §3.10: the caps, and at most one page on top."""
@@ -336,39 +298,3 @@ class World:
                 held = kept(reader.delivery)
                 assert len(held) <= caps.waiting_messages + caps.page_messages
                 assert sum(len(m.data) for m in held) <= caps.waiting_bytes + caps.page_bytes
-
-    def check_inboxes(self) -> None:
-        """SPEC §4 by brute force: what each user sees, and its unread counts."""
-        for user_id, subscriptions in self.subscriptions.items():
-            read = self.read.get(user_id, set())
-            unread: list[Message] = []
-            for message in self.log[self.purged_through :]:
-                sees = is_visible(message, user_id, self.memberships, self.now)
-                assert visible(message, user_id, subscriptions, self.now) is sees
-                if sees and message.seq not in read:
-                    unread.append(message)
-            counts = count_unread(unread)
-            assert counts.total == len(unread)
-            for priority in Priority:
-                counted = sum(message.priority == priority for message in unread)
-                assert counts.by_priority.get(priority, 0) == counted
-            for message in unread:
-                assert message.seq is not None
-                before = Positions.level(message.seq - 1)
-                assert status_of(message, read=False, delivered=before) is Status.PENDING
-                assert status_of(message, read=False, delivered=Positions.level(message.seq)) is Status.SENT
-                assert status_of(message, read=True, delivered=before) is Status.READ
-
-
-def draft(
-    receiver: Receiver,
-    *,
-    priority: Priority = Priority.NORMAL,
-    persist: bool = True,
-    ttl: int | None = None,
-    event_type: str = "a",
-    data: bytes = b"1",
-) -> Draft:
-    return Draft(
-        receiver=receiver, event_type=event_type, data=data, persist=persist, priority=priority, ttl=ttl
-    )

@@ -1,18 +1,8 @@
 // The test page's way to the HTTP API: calls, stream URLs, and answers shown as they came.
 
-const DEFAULT_PREFIX = "/api/v1/sse";
 const ANSWER_TIMEOUT_MS = 15_000;
-
-const prefixGiven = document.querySelector('meta[name="sse-prefix"]').content;
-// The server writes its prefix there; a page served without that still holds the placeholder.
-export const PREFIX = prefixGiven.startsWith("__") ? DEFAULT_PREFIX : prefixGiven;
-
-let token = "";
-
-/** Send this bearer token with every call from now on; empty for none (a cookie goes along anyway). */
-export function useToken(value) {
-  token = value.trim();
-}
+// The hub may be mounted below a path of another application; then the page is, too.
+const PREFIX = new URL(`.${document.querySelector('meta[name="sse-prefix"]').content}`, document.baseURI).pathname;
 
 /**
  * Call the API. Never rejects: when no answer comes, it makes up a problem of the server's own form,
@@ -27,7 +17,6 @@ export async function call(method, path, { query = {}, body } = {}) {
   const search = new URLSearchParams(query).toString();
   const headers = { Accept: "application/json, application/problem+json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  if (token) headers.Authorization = `Bearer ${token}`;
   try {
     const signal = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
     const url = `${PREFIX}${path}${search && `?${search}`}`;
@@ -58,37 +47,51 @@ export function parseAsSpelled(text) {
   return JSON.parse(text, keepSpelling);
 }
 
-/** A short-lived ticket for one stream's URL, "" without a token. Throws Error with the problem's detail. */
-export async function streamTicket() {
-  if (!token) return "";
-  const answer = await call("POST", "/ticket");
-  if (!answer.ok) throw new Error(answer.body?.detail ?? `No ticket: ${answer.status}`);
-  return answer.body.ticket;
-}
-
 /** The URL of a stream in one of the three forms. `{name}` stands where a path still lacks its part. */
-export function streamUrl(request, ticket = "") {
+export function streamUrl(request) {
   const segment = (name, value) => (value ? encodeURIComponent(value) : `{${name}}`);
   const query = new URLSearchParams();
   const add = (name, value) => value && query.append(name, value);
   let path = "/stream";
+  let groups = request.groups;
+  add("id", request.clientId);
   if (request.form === "path") {
-    path += `/${segment("group", request.groups[0])}/${segment("user_id", request.userId)}`;
+    path += `/${segment("group", groups[0])}/${segment("user_id", request.userId)}`;
+    groups = groups.slice(1);
   } else if (request.form === "mixed") {
     path += `/${segment("user_id", request.userId)}`;
   } else {
-    add("id", request.clientId);
     add("user_id", request.userId);
   }
-  if (request.form !== "path") request.groups.forEach((group) => add("group", group));
+  groups.forEach((group) => add("group", group));
   add("replay", request.replay);
   add("event_types", request.eventTypes.join(","));
   add("since", request.since);
   add("unread", request.unread ? "1" : "");
   add("last_event_id", request.lastEventId);
-  add("ticket", ticket);
   const search = query.toString();
   return `${PREFIX}${path}${search && `?${search}`}`;
+}
+
+/**
+ * Why the server refuses a stream. EventSource does not tell, so its URL is asked once more.
+ *
+ * @param {string} url from `streamUrl`
+ * @returns {Promise<string>} empty when there is no refusal any more, or no answer
+ */
+export async function streamRefusal(url) {
+  const reading = new AbortController();
+  try {
+    const response = await fetch(url, { signal: reading.signal });
+    if (response.status === 200) return "";
+    if (response.status === 204) return "204: this client was disconnected, and is to stay away for now.";
+    const problem = parsed(await response.text());
+    return `${response.status} ${problem?.code ?? response.statusText}: ${problem?.detail ?? "no reason given"}`;
+  } catch {
+    return "";
+  } finally {
+    reading.abort(); // of a stream that does open by now, the head was enough
+  }
 }
 
 /** Event types as a person lists them, apart by commas, spaces or line ends: no type contains any of those. */
@@ -102,7 +105,7 @@ function line(className, text) {
   return paragraph;
 }
 
-/** Show an answer: its status, code and detail of each problem (a batch may hold several), then the whole. */
+/** Show an answer: its status, code and detail of each problem (a batch may hold several), and the whole to unfold. */
 export function showAnswer(output, answer) {
   const parts = (answer.body?.results ?? []).map(({ error }, index) => [`Message ${index + 1}: `, error]);
   const problems = answer.ok ? parts.filter(([, error]) => error) : [["", answer.body ?? {}]];
@@ -114,8 +117,13 @@ export function showAnswer(output, answer) {
   whole.dataset.testid = "answer-body";
   const isJson = answer.body !== null;
   whole.textContent = isJson ? JSON.stringify(parseAsSpelled(answer.text), null, 2) : answer.text;
+  const folded = document.createElement("details");
+  const summary = document.createElement("summary");
+  summary.textContent = "Whole answer";
+  folded.append(summary, whole);
+  folded.open = problems.length === 0;
   output.dataset.outcome = problems.length ? "problem" : "ok";
   output.dataset.status = answer.status;
   const status = line("answer-status", `${answer.status} ${answer.statusText}`.trim());
-  output.replaceChildren(status, ...explained, whole);
+  output.replaceChildren(status, ...explained, folded);
 }

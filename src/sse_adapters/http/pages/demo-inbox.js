@@ -3,6 +3,7 @@
 import { call, listedTypes, parseAsSpelled, showAnswer } from "./demo-api.js";
 
 const PAGE_SIZE = 20;
+const PRIORITIES = ["normal", "high", "urgent"]; // by number
 
 const byId = (id) => document.getElementById(id);
 const user = () => byId("inbox-user").value;
@@ -25,9 +26,11 @@ export function showUnread(counts) {
   byId("unread-parts").replaceChildren(...items);
 }
 
+/** Call for what the inbox shows: counts and messages tell of a success, so only a problem is shown as it came. */
 async function ask(method, path, options) {
   const answer = await call(method, path, options);
-  showAnswer(byId("inbox-answer"), answer);
+  byId("inbox-answer").replaceChildren();
+  if (!answer.ok) showAnswer(byId("inbox-answer"), answer);
   return answer;
 }
 
@@ -47,20 +50,27 @@ async function markRead(selection) {
 function messageItem(message, data) {
   const item = byId("message-template").content.firstElementChild.cloneNode(true);
   const part = (name) => item.querySelector(`[data-testid="message-${name}"]`);
-  const { receiver_type, receiver_id, priority, status, created_at } = message;
+  const { receiver_type, receiver_id, priority, created_at } = message;
   const receiver = receiver_type === "broadcast" ? "everyone" : `${receiver_type} ${receiver_id}`;
   item.dataset.eventId = message.event_id;
-  item.dataset.status = status;
   part("seq").textContent = `#${message.seq}`;
   part("type").textContent = message.event_type;
-  part("about").textContent = `to ${receiver} · priority ${priority} · ${status}`;
-  part("time").textContent = created_at;
+  part("about").textContent = `to ${receiver} · ${PRIORITIES[priority]}`;
+  part("time").textContent = new Date(created_at).toLocaleString([], { dateStyle: "short", timeStyle: "medium" });
+  part("time").dateTime = created_at;
   part("data").textContent = JSON.stringify(data);
-  part("read").hidden = status === "read";
   part("read").addEventListener("click", async () => {
-    part("read").hidden = await markRead({ event_ids: [message.event_id] });
+    if (await markRead({ event_ids: [message.event_id] })) showStatus(item, "read");
   });
+  showStatus(item, message.status);
   return item;
+}
+
+function showStatus(item, status) {
+  const part = (name) => item.querySelector(`[data-testid="message-${name}"]`);
+  item.dataset.status = status;
+  part("status").textContent = status;
+  part("read").hidden = status === "read";
 }
 
 async function listMessages(after) {
@@ -68,9 +78,8 @@ async function listMessages(after) {
   const query = { user_id: user(), limit: PAGE_SIZE };
   if (after) query.after = after;
   if (list && list !== "undelivered") query.status = list;
-  const answer = await call("GET", list === "undelivered" ? "/messages/pending" : "/messages", { query });
-  if (!answer.ok) return showAnswer(byId("inbox-answer"), answer);
-  byId("inbox-answer").replaceChildren();
+  const answer = await ask("GET", list === "undelivered" ? "/messages/pending" : "/messages", { query });
+  if (!answer.ok) return;
   const asSpelled = parseAsSpelled(answer.text).messages;
   const items = answer.body.messages.map((message, index) => messageItem(message, asSpelled[index].data));
   if (!after) byId("messages").replaceChildren();
@@ -99,13 +108,20 @@ byId("inbox-form").addEventListener("submit", (event) => {
   event.preventDefault();
   refreshCounts();
 });
-byId("read-all").addEventListener("click", () => markRead({ all: true }));
+byId("read-all").addEventListener("click", async () => {
+  if (!(await markRead({ all: true }))) return;
+  for (const item of byId("messages").children) showStatus(item, "read");
+});
 
 listForm.addEventListener("submit", (event) => {
   event.preventDefault();
   listMessages();
 });
 byId("more-messages").addEventListener("click", () => listMessages(nextPage));
+
+async function askSubscriptions(method, path, options) {
+  showAnswer(byId("subscription-answer"), await call(method, path, options));
+}
 
 subscriptionForm.addEventListener("submit", (event) => {
   event.preventDefault();
@@ -115,8 +131,8 @@ subscriptionForm.addEventListener("submit", (event) => {
   if (action === "subscribe") {
     subscription.event_types = eventTypes.value ? listedTypes(eventTypes.value) : null;
   }
-  ask("POST", `/${action}`, { body: JSON.stringify(subscription) });
+  askSubscriptions("POST", `/${action}`, { body: JSON.stringify(subscription) });
 });
 byId("list-subscriptions").addEventListener("click", () =>
-  ask("GET", "/subscriptions", { query: { user_id: user() } }),
+  askSubscriptions("GET", "/subscriptions", { query: { user_id: user() } }),
 );

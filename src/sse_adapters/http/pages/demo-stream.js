@@ -1,6 +1,6 @@
 // One open stream on the test page: the browser's EventSource, and the card that shows all it hands over.
 
-import { call, streamTicket, streamUrl } from "./demo-api.js";
+import { call, streamRefusal, streamUrl } from "./demo-api.js";
 import { Continuity } from "./demo-continuity.js";
 
 const CONTROL_TYPES = ["sse.open", "sse.reset", "sse.unread", "sse.close"];
@@ -36,7 +36,6 @@ export class Stream {
   #lastEventId = "";
   #closedBecause = "";
   #opened = null;
-  #attempt = 0;
   #isSending = false;
   #continuity = new Continuity();
 
@@ -53,8 +52,7 @@ export class Stream {
     this.card.setAttribute("aria-label", `Stream ${number}`);
     this.#part("title").textContent = `Stream ${number} · ${request.form}`;
     this.#part("log").setAttribute("aria-label", `Frames of stream ${number}, newest first`);
-    this.#part("cut").addEventListener("click", () => this.cut("cut"));
-    this.#part("resume").addEventListener("click", () => this.open());
+    this.#part("toggle").addEventListener("click", () => (this.state === "closed" ? this.open() : this.cut("cut")));
     this.#part("send-numbered").addEventListener("click", () => this.#sendNumbered());
     this.#part("remove").addEventListener("click", () => this.#remove());
     streams.add(this);
@@ -66,31 +64,36 @@ export class Stream {
   }
 
   /** Connect. EventSource cannot set the Last-Event-ID header, so the cursor goes into the URL. */
-  async open() {
-    const request = { ...this.#request, lastEventId: this.#lastEventId || this.#request.lastEventId };
-    this.#part("url").textContent = streamUrl(request);
+  open() {
+    const lastEventId = this.#lastEventId || this.#request.lastEventId;
+    const url = streamUrl({ ...this.#request, lastEventId });
+    this.#part("url").textContent = url;
     this.#notice("");
     this.#enter("connecting");
-    const attempt = ++this.#attempt;
-    let ticket;
-    try {
-      ticket = await streamTicket();
-    } catch (error) {
-      return this.cut(error.message);
-    }
-    if (attempt !== this.#attempt) return; // cut while the ticket was on its way
-    this.#source = new EventSource(streamUrl(request, ticket));
-    this.#source.onopen = this.#source.onerror = () => this.#enter(STATES[this.#source.readyState]);
+    this.#source = new EventSource(url);
+    this.#source.onopen = () => {
+      this.#notice("");
+      this.#enter("open");
+    };
+    this.#source.onerror = () => this.#lose();
     this.#heard.clear();
     this.listen();
   }
 
   /** Drop the connection at once, as a lost network would; `why` is shown beside the state. */
   cut(why) {
-    this.#attempt++;
     this.#source?.close();
     this.#closedBecause = why;
     this.#enter("closed");
+  }
+
+  /** The connection is lost: the browser either tries again, or has given up for good. */
+  async #lose() {
+    const source = this.#source;
+    this.#enter(STATES[source.readyState]);
+    if (this.state !== "closed") return;
+    const refusal = await streamRefusal(source.url);
+    if (refusal && source === this.#source) this.#notice(refusal);
   }
 
   /** Listen on the open connection for all types wanted by now. */
@@ -107,15 +110,14 @@ export class Stream {
 
   #enter(state) {
     const retrying = state === "connecting" && this.state !== "closed" ? "lost, the browser tries again" : "";
-    // EventSource tells no reason: this is all that a page can know.
-    const closed = state === "closed" ? this.#closedBecause || "refused, or ended for good" : "";
+    const closed = state === "closed" ? this.#closedBecause || "refused by the server" : "";
     if (state !== "closed") this.#closedBecause = "";
     this.state = state;
     this.card.dataset.state = state;
     const why = closed || retrying;
     this.#part("state").textContent = why ? `${state} (${why})` : state;
-    this.#part("cut").disabled = state === "closed";
-    this.#part("resume").disabled = state !== "closed";
+    this.#part("toggle").textContent = state === "closed" ? "Resume" : "Cut";
+    this.#part("toggle").classList.toggle("primary", state === "closed");
     this.#part("send-numbered").textContent =
       state === "closed" ? `Send ${NUMBERED_AT_ONCE} while cut` : `Send ${NUMBERED_AT_ONCE} numbered`;
     this.#showContinuity();

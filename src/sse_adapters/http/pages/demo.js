@@ -1,6 +1,6 @@
 // The test page's forms for opening streams and for sending.
 
-import { PREFIX, call, listedTypes, showAnswer, streamUrl, useToken } from "./demo-api.js";
+import { call, listedTypes, showAnswer, streamUrl } from "./demo-api.js";
 import { showUnread } from "./demo-inbox.js";
 import { Stream, listenFor, liveStreams } from "./demo-stream.js";
 
@@ -9,19 +9,6 @@ const CONNECTIONS_PER_HOST = 6;
 
 const byId = (id) => document.getElementById(id);
 const lines = (text) => text.split("\n").filter(Boolean);
-
-/** Show only the fields that belong to `choice`. Hidden ones are disabled: they must not block a submit. */
-function showFieldsFor(form, choice) {
-  for (const label of form.querySelectorAll("[data-only]")) {
-    label.hidden = !label.dataset.only.split(" ").includes(choice);
-    label.querySelector("input, select, textarea").disabled = label.hidden;
-  }
-}
-
-// ── Access ───────────────────────────────────────────────────────────────────
-
-byId("prefix").textContent = PREFIX;
-byId("token").addEventListener("input", (event) => useToken(event.target.value));
 
 // ── Opening streams ──────────────────────────────────────────────────────────
 
@@ -46,12 +33,9 @@ function requestedStream() {
 
 function describeOpenForm() {
   const request = requestedStream();
-  const isPath = request.form === "path";
-  showFieldsFor(openForm, request.form);
   openFields.userId.required = request.form !== "query";
-  byId("groups-label").textContent = isPath ? "Group" : "Groups, one a line";
-  const wrongGroups = isPath && request.groups.length !== 1;
-  openFields.groups.setCustomValidity(wrongGroups ? "This URL form takes exactly one group." : "");
+  const lacksGroup = request.form === "path" && request.groups.length === 0;
+  openFields.groups.setCustomValidity(lacksGroup ? "The path form needs a group: the first goes into the path." : "");
   byId("open-url").textContent = streamUrl(request);
 }
 
@@ -108,9 +92,9 @@ listenedField.addEventListener("change", listenForListedTypes);
 const sendForm = byId("send-form");
 const sendFields = sendForm.elements;
 const SENDING = {
-  user: { path: "/send", receiver: "user_id", label: "User id" },
-  client: { path: "/send", receiver: "client_id", label: "Client id" },
-  group: { path: "/send/group", receiver: "group", label: "Group" },
+  user: { path: "/send", receiver: "user_id" },
+  client: { path: "/send", receiver: "client_id" },
+  group: { path: "/send/group", receiver: "group" },
   broadcast: { path: "/broadcast" },
   batch: { path: "/send/batch" },
 };
@@ -131,10 +115,16 @@ function batchTypes(body) {
   return types.filter((type) => typeof type === "string");
 }
 
+/** Show only the fields that belong to `kind`. Hidden ones are disabled: they must not block a submit. */
+function showFieldsFor(kind) {
+  for (const label of sendForm.querySelectorAll("[data-only]")) {
+    label.hidden = !label.dataset.only.split(" ").includes(kind);
+    label.querySelector("input, select, textarea").disabled = label.hidden;
+  }
+}
+
 function describeSendForm() {
-  const kind = sendFields.kind.value;
-  showFieldsFor(sendForm, kind);
-  byId("receiver-label").textContent = SENDING[kind].label ?? "";
+  showFieldsFor(sendFields.kind.value);
   for (const field of [sendFields.data, sendFields.batch]) field.setCustomValidity(jsonError(field.value));
 }
 
@@ -145,7 +135,7 @@ function messageBody(receiver) {
     persist: sendFields.persist.checked,
     priority: Number(sendFields.priority.value),
   };
-  if (receiver) message[receiver] = sendFields.receiver.value;
+  if (receiver) message[receiver] = sendFields[receiver].value;
   if (sendFields.ttl.value) message.ttl = Number(sendFields.ttl.value);
   if (sendFields.eventId.value) message.event_id = sendFields.eventId.value;
   return `${JSON.stringify(message).slice(0, -1)},"data":${sendFields.data.value}}`;

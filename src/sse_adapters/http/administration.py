@@ -11,13 +11,13 @@ from sse_adapters.http.answers import Client, Clients, Disconnected, Online, Use
 from sse_adapters.http.body import read_optional_json
 from sse_adapters.http.operation import READ_PROBLEMS, WRITE_PROBLEMS, Answer, Hub, Operation
 from sse_adapters.http.parameters import LIMIT, ONE_USER, USERS
-from sse_adapters.http.paths import only_segment
+from sse_adapters.http.paths import last_segment
 from sse_adapters.http.schemas import Disconnect
 from sse_domain.api import GroupInfo, Info
 from sse_domain.inbox import DEFAULT_PAGE
 from sse_domain.message import check_identifier
 
-TAG = "Operation"
+TAG = "Administration"
 
 INFO = Operation(
     tag=TAG,
@@ -131,7 +131,7 @@ DISCONNECT = Operation(
 )
 
 
-class OperationsController(Controller):
+class AdministrationController(Controller):
     @get("/info", opt=INFO.opt)
     async def info(self, request: Request[Any, Any, Any], push_service: Hub) -> Response[bytes]:
         INFO.query(request)
@@ -140,7 +140,7 @@ class OperationsController(Controller):
     @get("/group/{group:path}", opt=GROUP.opt)
     async def group(self, request: Request[Any, Any, Any], push_service: Hub) -> Response[bytes]:
         GROUP.query(request)
-        group = check_identifier("group", only_segment(request.scope))
+        group = check_identifier("group", last_segment(request.scope))
         return json_answer(await push_service.group(group))
 
     @get("/clients", opt=CLIENTS.opt)
@@ -157,7 +157,7 @@ class OperationsController(Controller):
     @post("/disconnect/{client_id:path}", opt=DISCONNECT.opt)
     async def disconnect(self, request: Request[Any, Any, Any], push_service: Hub) -> Response[bytes]:
         DISCONNECT.query(request)
-        client_id = check_identifier("client_id", only_segment(request.scope))
+        client_id = check_identifier("client_id", last_segment(request.scope))
         body = await read_optional_json(request, Disconnect, Disconnect())
         return json_answer(
             Disconnected(disconnected=await push_service.disconnect(client_id, reconnect=body.reconnect))

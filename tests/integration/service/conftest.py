@@ -1,0 +1,24 @@
+"""A real server, with a database of its own, and its API."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.http import HubApi, open_api
+from tests.support.server_process import ServerProcess, run_server
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
+    """A server with an empty log. Heartbeats come fast enough for a test to wait for them."""
+    async with run_server(tmp_path, {"SSE_HEARTBEAT_SECONDS": "0.2", "SSE_DRAIN_SECONDS": "0.3"}) as server:
+        yield server
+
+
+@pytest.fixture
+async def api(server: ServerProcess) -> AsyncIterator[HubApi]:
+    async with open_api(server.base_url) as api:
+        yield api

@@ -1,0 +1,88 @@
+"""The in-process face: Python values in and out."""
+
+from __future__ import annotations
+
+import pytest
+
+from sse_app import BROADCAST, HubService, Receiver, draft
+from sse_app.in_process import LISTENER_BUFFER
+from sse_domain.errors import InvalidInput
+from sse_domain.inbox import InboxEntry
+from tests.unit.app.conftest import Parts
+
+
+async def test_a_listener_gets_the_events_of_its_audience_as_values(node: Parts) -> None:
+    await node.hub.send_to_user("ada", "kept", {"n": 1.5}, persist=True)
+    async with node.hub.listen(user_id="ada") as stream:
+        await node.settle()
+        await node.hub.send_to_client("other", "not-hers", 0)
+        await node.hub.broadcast("live", [None])
+        kept, live = await anext(stream), await anext(stream)
+    assert (kept.event_type, kept.data, live.event_type, live.data) == ("kept", {"n": 1.5}, "live", [None])
+    assert stream.opened["user_id"] == "ada"
+    assert live.id == kept.id == stream.last_event_id
+
+
+async def test_a_listener_resumes_by_the_id_of_what_it_handled(node: Parts) -> None:
+    for number in range(5):
+        await node.hub.send_to_user("ada", "t", number, persist=True, priority=number % 3)
+    async with node.hub.listen(user_id="ada") as stream:
+        await node.settle()
+        first = [(await anext(stream)).data, (await anext(stream)).data]
+    async with node.hub.listen(user_id="ada", last_event_id=stream.last_event_id) as stream:
+        await node.settle()
+        rest = [(await anext(stream)).data for _ in range(3)]
+    assert first + rest == [2, 1, 4, 0, 3]
+
+
+async def test_a_listener_that_does_not_read_is_bounded_and_loses_nothing(node: Parts) -> None:
+    async with node.hub.listen(user_id="ada") as stream:
+        for number in range(LISTENER_BUFFER * 3):
+            await node.hub.send_to_user("ada", "t", number, persist=True)
+        assert stream.blocked
+        seen: list[int] = []
+        while len(seen) < LISTENER_BUFFER * 3:
+            seen.append((await anext(stream)).data)
+            await node.settle()
+    assert seen == list(range(LISTENER_BUFFER * 3))
+
+
+async def test_a_listener_ends_when_the_hub_ends_its_stream(node: Parts) -> None:
+    async with node.hub.listen(client_id="phone", control_events=True) as stream:
+        await node.hub.disconnect("phone", reconnect=False)
+        events = [event.event_type async for event in stream]
+    assert events == ["sse.open", "sse.close"]
+    assert stream.closed == "disconnected"
+
+
+async def test_history_lists_by_what_is_asked(node: Parts) -> None:
+    for number in range(5):
+        await node.hub.send_to_user("ada", "t", number, persist=True, priority=number % 2)
+    page = await node.hub.history("ada", priority=0, newest_first=True, limit=2)
+    assert [entry.message.data for entry in page.entries] == [b"4", b"2"]
+    rest = await node.hub.history("ada", priority=0, newest_first=True, limit=2, after=page.next)
+    assert ([entry.message.data for entry in rest.entries], rest.next) == ([b"0"], None)
+    first: InboxEntry = (await node.hub.history("ada", status="pending", limit=1)).entries[0]
+    assert first.status.name == "PENDING"
+
+
+async def _bad_call(hub: HubService, wrong: str) -> None:
+    match wrong:
+        case "priority":
+            draft(BROADCAST, "t", 1, priority=3)
+        case "data":
+            draft(Receiver.user("ada"), "t", object())
+        case "replay":
+            async with hub.listen(replay="some"):
+                pass
+        case "status":
+            await hub.history("ada", status="lost")
+        case "limit":
+            await hub.history("ada", limit=0)
+
+
+@pytest.mark.parametrize("wrong", ["priority", "data", "replay", "status", "limit"])
+async def test_bad_values_are_the_same_errors_as_over_http(node: Parts, wrong: str) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        await _bad_call(node.hub, wrong)
+    assert raised.value.code == f"invalid_{wrong}"
