@@ -62,9 +62,13 @@ class StreamFlow:
         try:
             async with self._turns:
                 page = await self._log.replay(delivery.audience, request, self.clock.now())
-        except Unavailable as error:
-            log.warning("a stream waits for the log: %s", error.detail, extra={"client_id": connection.client_id})
-            delivery.read_failed()  # the next heartbeat tick asks again
+        except Exception as error:
+            # The stream stays open and stays behind: the next sweep asks again.
+            delivery.read_failed()
+            if isinstance(error, Unavailable):
+                log.warning("a stream waits for the log: %s", error.detail)
+            else:
+                log.exception("reading the log for a stream failed")
             return
         delivery.page(page)
         self.replayed += len(page.messages)

@@ -19,7 +19,7 @@ from sse_app.unread import UnreadWatch
 from sse_domain.message import Message
 from sse_domain.ports import MessageLog
 
-READ_LIMIT = 500
+READ_LIMIT = 100  # messages at once: of the largest, 25 MiB
 
 
 class Feed:

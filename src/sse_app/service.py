@@ -83,7 +83,7 @@ class HubService(InProcessHub):
             query = replace(query, after=await self._positions_of(after, "after"))
         delivered = await self._ledger.positions(query.user_id)
         entries = await self._inbox.messages(query, delivered, self._clock.now())
-        if len(entries) < query.limit:
+        if not entries:
             return MessagePage(entries=entries, next=None)
         last = entries[-1].message.seq or 0
         beyond = Positions.level(last)

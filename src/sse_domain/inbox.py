@@ -14,6 +14,7 @@ from sse_domain.subscription import Subscription
 
 MAX_PAGE = 1000
 DEFAULT_PAGE = 100
+MAX_PAGE_BYTES = 8 * 1024 * 1024  # of data in one answer, past its first message
 
 
 class Status(IntEnum):

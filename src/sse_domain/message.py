@@ -146,8 +146,8 @@ def accept(draft: Draft, *, event_id: str, seq: int | None, now: datetime) -> Me
 def same_content(draft: Draft, message: Message) -> bool:
     """Whether a repeat of an event_id asks for what was already sent (SPEC §2: 200), or for something else (409).
 
-    Data is equal when it is the same JSON text but for white space and the order of keys; `1` and `1.0` differ,
-    because what a reader gets would differ.
+    Data is equal when it is the same JSON but for white space, the order of keys and how characters are escaped; `1` and
+    `1.0` differ, and so do `{"a": 1, "a": 2}` and `{"a": 2}`, because what a reader gets would differ.
     """
     return (
         draft.persist == (message.seq is not None)
@@ -183,4 +183,5 @@ class _Number(str):
 
 
 def _unordered(pairs: list[tuple[str, object]]) -> object:
-    return dict(pairs)
+    """An object by its keys in order, a repeated key by its values in turn. A tuple: never equal to an array."""
+    return tuple(sorted(pairs, key=lambda pair: pair[0]))

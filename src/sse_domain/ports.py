@@ -84,7 +84,8 @@ class Inbox(Protocol):
 
     @abstractmethod
     async def messages(self, query: InboxQuery, delivered: Positions, now: datetime) -> list[InboxEntry]:
-        """The first `query.limit` visible messages that `query.admits`, by seq in its direction.
+        """The first visible messages that `query.admits`, by seq in its direction: as many as `page_length` allows with
+        `query.limit` and MAX_PAGE_BYTES.
 
         `delivered` is what the user's unfiltered streams were given: it tells pending from sent.
         """

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import islice
 
 from sse_domain.cursor import Positions, parse_cursor
 from sse_domain.errors import InvalidInput
@@ -109,6 +111,18 @@ class ReadRequest:
     through: int
     limit: int
     max_bytes: int
+
+
+def page_length(data_bytes: Iterable[int], limit: int, max_bytes: int) -> int:
+    """How many messages, whose data has these sizes, go into one page: `limit` at most, and past the first no more than
+    make `max_bytes` together. So whatever a reader asks for, an answer has a bounded size (SPEC §3.10)."""
+    length = total = 0
+    for size in islice(data_bytes, limit):
+        total += size
+        if length and total > max_bytes:
+            break
+        length += 1
+    return length
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,6 +140,13 @@ async def test_within_a_process_any_number_may_start_at_once(url: str, file: Pat
     assert len(ask(file, "SELECT epoch FROM app_sse_log")) == 1
 
 
+async def test_databases_of_one_process_may_start_at_once(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.db" for number in range(8)]
+    await asyncio.gather(*(upgrade(f"sqlite+aiosqlite:///{file}") for file in files))
+    for file in files:
+        assert tables(file) == {VERSION_TABLE, *metadata.tables}
+
+
 def test_any_number_of_processes_may_start_at_once(url: str) -> None:
     starts = [
         subprocess.Popen([sys.executable, "-c", START, url], stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -9,6 +9,7 @@ from itertools import chain, islice
 from sse_adapters.memory.state import MemoryState
 from sse_domain.cursor import START, Positions
 from sse_domain.inbox import (
+    MAX_PAGE_BYTES,
     InboxEntry,
     InboxQuery,
     ReadSelection,
@@ -20,6 +21,7 @@ from sse_domain.inbox import (
 )
 from sse_domain.message import Message, Priority, Receiver
 from sse_domain.ports import Delivered, Inbox
+from sse_domain.replay import page_length
 
 
 class MemoryInbox(Inbox):
@@ -37,7 +39,8 @@ class MemoryInbox(Inbox):
             for message in self._in_reach(query)
             if self._sees(query.user_id, message, now)
         )
-        return list(islice(filter(query.admits, entries), query.limit))
+        listed = list(islice(filter(query.admits, entries), query.limit))
+        return listed[: page_length((len(entry.message.data) for entry in listed), query.limit, MAX_PAGE_BYTES)]
 
     def _in_reach(self, query: InboxQuery) -> Iterator[Message]:
         """The user's messages from where the listing goes on, in its direction."""

@@ -11,7 +11,7 @@ from sse_domain.cursor import Positions
 from sse_domain.delivery import HIGHEST_FIRST
 from sse_domain.message import BROADCAST, Message, Priority, Receiver, ReceiverType, accept, same_content
 from sse_domain.ports import Appended, Entry, MessageLog, Outcome
-from sse_domain.replay import LogHead, ReadRequest, ReplayPage
+from sse_domain.replay import LogHead, ReadRequest, ReplayPage, page_length
 from sse_domain.subscription import Audience
 
 
@@ -43,14 +43,9 @@ class MemoryMessageLog(MessageLog):
         return [state.messages[seq] for seq in islice(state.seqs.rising(after, state.seq), limit)]
 
     async def replay(self, audience: Audience, request: ReadRequest, now: datetime) -> ReplayPage:
-        page: list[Message] = []
-        taken_bytes = 0
-        for message in self._owed(audience, request, now):
-            taken_bytes += len(message.data)
-            if len(page) == request.limit or (page and taken_bytes > request.max_bytes):
-                return ReplayPage(tuple(page), complete=False)
-            page.append(message)
-        return ReplayPage(tuple(page), complete=True)
+        owed = list(islice(self._owed(audience, request, now), request.limit + 1))
+        length = page_length((len(message.data) for message in owed), request.limit, request.max_bytes)
+        return ReplayPage(tuple(owed[:length]), complete=length == len(owed))
 
     def _owed(self, audience: Audience, request: ReadRequest, now: datetime) -> Iterator[Message]:
         """Everything in the range of `request`, in delivery order."""

@@ -24,6 +24,7 @@ from sse_adapters.sql.schema import UtcDateTime, message
 from sse_adapters.sql.subscriptions import subscriptions_of
 from sse_domain.cursor import START, Positions
 from sse_domain.inbox import (
+    MAX_PAGE_BYTES,
     InboxEntry,
     InboxQuery,
     ReadSelection,
@@ -34,6 +35,7 @@ from sse_domain.inbox import (
 )
 from sse_domain.message import Priority, Receiver, ReceiverType
 from sse_domain.ports import Delivered, Inbox
+from sse_domain.replay import page_length
 from sse_domain.subscription import Audience
 
 # What a transaction takes on at most, where nothing asks for one: sends wait for it.
@@ -62,7 +64,9 @@ class SqlInbox(Inbox):
             parameters = reach(audience, lanes, through, now, query.group)
             parameters |= {"limit": query.limit, "since": query.since}
             listing = _listing(read, query.descending, query.since is not None)
-            seqs = (await connection.execute(listing, parameters)).scalars().all()
+            listed = (await connection.execute(listing, parameters)).all()
+            length = page_length((size for _, size in listed), query.limit, MAX_PAGE_BYTES)
+            seqs = [seq for seq, _ in listed[:length]]
             messages = await messages_by_seq(connection, seqs)
             marked = set(seqs) if read else set()
             if read is None:
@@ -142,7 +146,8 @@ def _range(query: InboxQuery, delivered: Positions) -> tuple[Positions, Position
 def _listing(read: bool | None, descending: bool, since: bool) -> Select[Any]:
     created = message.c.created_at >= bindparam("since", type_=UtcDateTime) if since else None
     order = found.c.id.desc() if descending else found.c.id
-    return nearest(found.c.id, read=read, descending=descending, where=created).order_by(order).limit(LIMIT)
+    listed = nearest(found.c.id, found.c.data_bytes, read=read, descending=descending, where=created)
+    return listed.order_by(order).limit(LIMIT)
 
 
 def _counts(rows: Sequence[Sequence[Any]]) -> UnreadCounts:

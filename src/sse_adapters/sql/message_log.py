@@ -20,7 +20,7 @@ from sse_adapters.sql.schema import UtcDateTime, log, message
 from sse_domain.cursor import Positions
 from sse_domain.message import Message, Priority, Receiver, accept, same_content
 from sse_domain.ports import Appended, Entry, MessageLog, Outcome
-from sse_domain.replay import LogHead, ReadRequest, ReplayPage
+from sse_domain.replay import LogHead, ReadRequest, ReplayPage, page_length
 from sse_domain.subscription import Audience
 
 _NOW = bindparam("now", type_=UtcDateTime)
@@ -73,9 +73,9 @@ class SqlMessageLog(MessageLog):
         async with self._connections.reading() as connection:
             # What is owed comes before what it says, so that no more data is read than the page may hold.
             owed = (await connection.execute(_REPLAY, parameters | {"limit": request.limit + 1})).all()
-            page = _page(owed, request)
-            messages = await messages_by_seq(connection, page)
-        return ReplayPage(tuple(messages), complete=len(page) == len(owed))
+            length = page_length((size for _, size in owed), request.limit, request.max_bytes)
+            messages = await messages_by_seq(connection, [seq for seq, _ in owed[:length]])
+        return ReplayPage(tuple(messages), complete=length == len(owed))
 
     async def find(self, event_ids: Sequence[str]) -> dict[str, Message]:
         async with self._connections.reading() as connection:
@@ -107,15 +107,3 @@ def _settle(entries: Sequence[Entry], known: dict[str, Message], last_seq: int, 
         known[event_id] = accept(draft, event_id=event_id, seq=last_seq, now=now)
         appended.append(Appended(Outcome.NEW, known[event_id]))
     return appended
-
-
-def _page(owed: Sequence[Sequence[int]], request: ReadRequest) -> list[int]:
-    """The seqs of as many of the (seq, size) rows as the request allows: one at least."""
-    page: list[int] = []
-    size = 0
-    for seq, data_bytes in owed[: request.limit]:
-        size += data_bytes
-        if page and size > request.max_bytes:
-            break
-        page.append(seq)
-    return page

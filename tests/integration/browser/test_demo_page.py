@@ -3,10 +3,18 @@ browser found nothing to complain of."""
 
 from __future__ import annotations
 
-import pytest
-from playwright.async_api import expect
+from typing import Any
 
+import pytest
+from playwright.async_api import Page, expect
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from sse_adapters.http.app import http_app
+from sse_adapters.http.options import HttpOptions
+from sse_app import Settings, open_hub
 from tests.integration.browser.demo_page import DemoPage
+from tests.integration.http.serving import serve
 from tests.support.http import API_PREFIX, HubApi
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -160,3 +168,16 @@ async def test_it_fits_a_phone_and_a_desk(demo: DemoPage, width: int) -> None:
     await expect(demo.part("subscription-answer")).not_to_be_empty()
 
     assert await demo.fits_its_width()
+
+
+async def test_it_finds_the_api_wherever_both_are_mounted(page: Page) -> None:
+    async with open_hub(Settings(database_url="memory://")) as hub:
+        whole_hub: Any = http_app(hub, HttpOptions(prefix="/push/v2"))
+        app: Any = Starlette(routes=[Mount("/hub", app=whole_hub)])
+        async with serve(app) as base_url:
+            demo = await DemoPage.load(page, f"{base_url}/hub")
+            stream = await demo.open_stream()
+            await stream.until_shown("url", "/hub/push/v2/stream?user_id=alice&unread=1")
+            await stream.send_numbered()
+            await stream.until_verdict(f"20 of 20 {PROVEN}")
+            assert demo.unexpected_complaints() == []

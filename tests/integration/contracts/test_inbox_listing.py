@@ -8,8 +8,8 @@ from itertools import product
 import pytest
 
 from sse_domain.cursor import START, Positions
-from sse_domain.inbox import InboxEntry, InboxQuery, Status, StatusFilter, TheseSeqs
-from sse_domain.message import BROADCAST, Message, Priority, Receiver
+from sse_domain.inbox import MAX_PAGE_BYTES, InboxEntry, InboxQuery, Status, StatusFilter, TheseSeqs
+from sse_domain.message import BROADCAST, MAX_DATA_BYTES, Message, Priority, Receiver
 from tests.support.clock import MICROSECOND, ManualClock
 from tests.support.stores import Publisher, Store, seq_of
 
@@ -211,3 +211,17 @@ async def test_the_limit_counts_what_is_admitted(store: Store, publish: Publishe
         await publish(ANA, priority=priority)
     query = InboxQuery(user_id="ana", priority=Priority.URGENT, limit=2)
     assert [message.seq for message in await listed(store, clock, query)] == [6, 12]
+
+
+@pytest.mark.parametrize("descending", [False, True])
+async def test_a_page_of_large_messages_is_cut_by_their_bytes_and_continues(
+    store: Store, publish: Publisher, clock: ManualClock, descending: bool
+) -> None:
+    large = b'"%s"' % (b"x" * (MAX_DATA_BYTES - 2))
+    fit = MAX_PAGE_BYTES // MAX_DATA_BYTES
+    sent = [await publish(ANA, data=large) for _ in range(fit + 2)]
+    sent = sent[::-1] if descending else sent
+    first = await listed(store, clock, InboxQuery(user_id="ana", descending=descending))
+    assert first == sent[:fit]
+    after = Positions.level(seq_of(first[-1]))
+    assert await listed(store, clock, InboxQuery(user_id="ana", descending=descending, after=after)) == sent[fit:]

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from tests.support.http import HubApi, open_api
 from tests.support.server_process import ServerProcess, run_server
@@ -15,6 +16,13 @@ from tests.support.server_process import ServerProcess, run_server
 async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
     """A server with an empty log. Heartbeats come fast enough for a test to wait for them."""
     async with run_server(tmp_path, {"SSE_HEARTBEAT_SECONDS": "0.2", "SSE_DRAIN_SECONDS": "0.3"}) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
+    """One server for tests that keep to users, clients and groups of their own and broadcast nothing."""
+    async with run_server(tmp_path_factory.mktemp("shared"), {"SSE_HEARTBEAT_SECONDS": "0.2"}) as server:
         yield server
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from sse_app.in_process import draft
 from sse_domain.cursor import encode_cursor, encode_level
-from sse_domain.errors import ShuttingDown
+from sse_domain.errors import ShuttingDown, StoreUnavailable
 from sse_domain.message import Priority, Receiver
 from sse_domain.replay import ReplayMode
 from tests.unit.app.conftest import FakeClock, Parts, RecordingWriter, start_parts
@@ -224,3 +224,21 @@ async def test_a_draining_node_opens_nothing(node: Parts) -> None:
     with pytest.raises(ShuttingDown):
         await node.open(RecordingWriter(), user_id="ada")
     assert not await node.hub.ready()
+
+
+@pytest.mark.parametrize("failure", [StoreUnavailable("gone"), ValueError("a bug")])
+async def test_a_stream_whose_replay_fails_stays_open_and_is_served_later(
+    node: Parts, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    await node.hub.send_to_user("ada", "t", 1, persist=True)
+
+    async def fail(*_: object) -> None:
+        raise failure
+
+    with monkeypatch.context() as patch:
+        patch.setattr(node.container.store().log, "replay", fail)
+        _, writer = await node.open(user_id="ada")
+    assert writer.types == []
+    await node.container.heartbeat().sweep()
+    await node.settle()
+    assert writer.types == ["t"]

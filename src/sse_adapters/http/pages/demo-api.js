@@ -1,8 +1,8 @@
 // The test page's way to the HTTP API: calls, stream URLs, and answers shown as they came.
 
 const ANSWER_TIMEOUT_MS = 15_000;
-// The hub may be mounted below a path of another application; then the page is, too.
-const PREFIX = new URL(`.${document.querySelector('meta[name="sse-prefix"]').content}`, document.baseURI).pathname;
+// Written there by the server, which knows what it is mounted below.
+const PREFIX = document.querySelector('meta[name="sse-prefix"]').content;
 
 /**
  * Call the API. Never rejects: when no answer comes, it makes up a problem of the server's own form,
