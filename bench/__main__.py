@@ -55,22 +55,16 @@ def _measure(bench: Bench, plan: Plan, targets: list[Target]) -> Results:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench", description="Measure sse-hub beside two baselines."
-    )
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure sse-hub beside two baselines.")
     parser.add_argument("--streams", type=_streams, help=f"open streams (default {_FULL.streams})")
-    parser.add_argument(
-        "--quick", action="store_true", help="a few seconds with few streams: only to see it work"
-    )
+    parser.add_argument("--quick", action="store_true", help="a few seconds with few streams: only to see it work")
     parser.add_argument(
         "--target",
         action="append",
         choices=[target.name for target in ALL_TARGETS],
         help="measure only this one; may be repeated",
     )
-    parser.add_argument(
-        "--out", type=Path, default=_LATEST, help="where the report goes (default %(default)s)"
-    )
+    parser.add_argument("--out", type=Path, default=_LATEST, help="where the report goes (default %(default)s)")
     arguments = parser.parse_args()
     arguments.target = arguments.target or [target.name for target in ALL_TARGETS]
     return arguments

@@ -53,9 +53,7 @@ class MeasuredServer:
     writes goes to `server.log` in `directory`, where it also runs.
     """
 
-    def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str], directory: Path, core: int
-    ) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], directory: Path, core: int) -> None:
         self._command = command
         self._environment = dict(environment)
         self._directory = directory

@@ -124,7 +124,7 @@ class StreamOpener:
             positions=Positions.level(seq),
             groups_after=0,
             resumed=False,
-            # What retention removed has taken its times with it: only something older that is kept shows a whole period.
+            # When a removed message was sent is known no more: only an older one that is kept shows a whole period.
             complete=reset is None and (seq > head.purged_through or not head.purged_through),
             reset=reset,
         )

@@ -150,7 +150,11 @@ class HubService(InProcessHub):
     async def open(self, request: StreamRequest, writer: FrameWriter) -> Connection:
         if self.draining:
             raise ShuttingDown("this node is shutting down")
-        return await self._opener.open(request, writer)
+        connection = await self._opener.open(request, writer)
+        if self.draining:  # it began meanwhile, and has ended only the streams that were open then
+            connection.leave()
+            raise ShuttingDown("this node is shutting down")
+        return connection
 
     def dismissed(self, client_id: str | None) -> bool:
         now = self._clock.monotonic()

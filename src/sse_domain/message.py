@@ -146,8 +146,8 @@ def accept(draft: Draft, *, event_id: str, seq: int | None, now: datetime) -> Me
 def same_content(draft: Draft, message: Message) -> bool:
     """Whether a repeat of an event_id asks for what was already sent (SPEC §2: 200), or for something else (409).
 
-    Data is equal when it is the same JSON but for white space, the order of keys and how characters are escaped; `1` and
-    `1.0` differ, and so do `{"a": 1, "a": 2}` and `{"a": 2}`, because what a reader gets would differ.
+    Data is equal when it is the same JSON but for white space, the order of keys and how characters are escaped. `1`
+    and `1.0` differ, and so do `{"a": 1, "a": 2}` and `{"a": 2}`, because what a reader gets would differ.
     """
     return (
         draft.persist == (message.seq is not None)

@@ -59,9 +59,7 @@ async def test_the_request_says_what_the_test_asked_for() -> None:
 
     async with peer(script) as base_url:
         params = {"user_id": "zoë & co", "group": ["a", "b"]}
-        async with open_stream(
-            base_url, "/s", params=params, headers={"X-A": "1"}, last_event_id="7-e"
-        ) as stream:
+        async with open_stream(base_url, "/s", params=params, headers={"X-A": "1"}, last_event_id="7-e") as stream:
             assert stream.status == 204
             assert stream.last_event_id == "7-e"
     lines = requests[0].decode().split("\r\n")

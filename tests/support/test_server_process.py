@@ -80,13 +80,9 @@ async def test_a_server_that_ends_at_its_start_shows_its_log(directory: Path) ->
         await ServerProcess(directory).start()
 
 
-async def test_workers_that_outlive_an_orderly_stop_are_told(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_workers_that_outlive_an_orderly_stop_are_told(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.support.server_process._STOP_SECONDS", 0.2)
-    worker = (
-        "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
-    )
+    worker = "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
     (directory / "sse_app" / "cli.py").write_text(worker + SERVER)
     async with run_server(directory) as server:
         with pytest.raises(AssertionError, match="left workers behind"):

@@ -34,7 +34,18 @@ class StreamCard:
         async with self.card.page.expect_response("**/send/batch") as sending:
             await self.part("send-numbered").click()
         response = await sending.value
-        assert response.ok, await response.text()
+        text = await response.text()
+        assert response.ok, text
+        assert '"error"' not in text, text[:600]
+        await self.card.page.wait_for_timeout(500)
+        print(
+            "NOTICE",
+            await self.part("notice").text_content(),
+            await self.part("continuity").text_content(),
+            text[:200],
+            response.from_service_worker,
+            response.request.timing,
+        )
 
     async def until_state(self, state: StreamState) -> None:
         await expect(self.card).to_have_attribute("data-state", state)

@@ -73,7 +73,7 @@ def test_make_knows_every_target_that_is_mentioned(document: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", sorted(set(re.findall(r"[`/ ]((?:[a-z_]+/)*[a-z_]+\.py)\b", (ROOT / "CONTRIBUTING.md").read_text("utf-8"))))
+    "path", sorted(set(re.findall(r"\b(?:[a-z_]+/)*[a-z_]+\.py\b", (ROOT / "CONTRIBUTING.md").read_text("utf-8"))))
 )
 def test_the_modules_of_the_house_are_where_contributing_says(path: str) -> None:
     candidates = (ROOT / path, *(ROOT / "src").glob(f"**/{path}"))

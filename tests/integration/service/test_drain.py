@@ -14,11 +14,16 @@ from time import monotonic
 import httpx
 import pytest
 
+from sse_app.container import build_container
+from sse_app.settings import Settings
+from sse_domain.errors import ShuttingDown
+from sse_domain.replay import StreamRequest
 from tests.integration.service.reading import is_application, numbers, opened, up_to_now
 from tests.support.event_stream import EventStream, open_stream
 from tests.support.http import API_PREFIX, HubApi, open_api
 from tests.support.server_process import ServerProcess, run_server
 from tests.support.sse import Frame
+from tests.unit.app.conftest import RecordingWriter
 
 GRACE_SECONDS = 5.0  # what the end may take beside the drain
 RETRY_MS = 700
@@ -163,3 +168,14 @@ async def test_a_reader_that_takes_nothing_does_not_hold_the_exit(server: Server
         await api.send("last", {"n": 30}, user_id="ada", persist=True)
         await resumed.until(lambda frame: frame.event == "last")
         assert had + numbers(resumed.frames) == list(range(31))
+
+
+async def test_a_stream_that_was_opening_when_the_drain_began_does_not_hold_it(tmp_path: Path) -> None:
+    node = build_container(Settings(database_url=f"sqlite+aiosqlite:///{tmp_path / 'hub.db'}")).node()
+    async with node as hub:
+        opening = asyncio.create_task(hub.open(StreamRequest(user_id="ada"), RecordingWriter()))
+        await asyncio.sleep(0)  # it has asked the store by now, which answers from a thread of its own
+        await node.drain()
+        with pytest.raises(ShuttingDown):
+            await opening
+        assert (await hub.info()).connections == 0

@@ -122,6 +122,31 @@ async def test_a_stalled_reader_is_closed_at_its_deadline_and_resumes(tmp_path: 
         await check_resume(server, stalled, "ada", MESSAGES // 4)
 
 
+async def test_a_reader_that_takes_next_to_nothing_is_closed_as_well(tmp_path: Path) -> None:
+    """The kernel sees this one alive, for it takes a little again and again; its writes do not drain all the same."""
+    settings = {"SSE_HEARTBEAT_SECONDS": "0.2", "SSE_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS)}
+    async with (
+        run_server(tmp_path, settings) as server,
+        open_api(server.base_url) as api,
+        open_stream(server.base_url, params={"user_id": "healthy"}) as healthy,
+        AsyncExitStack() as stack,
+    ):
+        await opened(healthy)
+        trickle = await stall(stack, server, "ada")
+        data = {"x": BULK[:2000]}
+        await api.send_batch([{"to": {"user_id": "ada"}, "event_type": "drop", "data": data, "persist": True}] * 1000)
+
+        async def alone_but_for_a_sip() -> bool:
+            if (await api.info())["connections"] == 1:
+                return True
+            await trickle.until(is_application)
+            return False
+
+        await at_each_heartbeat(healthy, alone_but_for_a_sip)
+        await trickle.rest()
+        assert len([frame for frame in trickle.frames if is_application(frame)]) < 1000
+
+
 @pytest.mark.parametrize("leave", ["close", "abort"])
 async def test_a_reader_that_goes_away_is_noticed_at_once(server: ServerProcess, api: HubApi, leave: str) -> None:
     async with (

@@ -88,7 +88,7 @@ async def test_since_begins_at_a_time_in_either_spelling_and_a_cursor_wins(serve
     async with open_stream(server.base_url, params=ADA | {"since": third["created_at"]}) as stream:
         told = await opened(stream)
         assert (told["resumed"], told["complete"]) == (False, True)
-        assert seq_of(stream.last_event_id) == 2
+        assert seq_of(stream.frames[1].last_event_id) == 2
         assert numbers(await up_to_now(api, stream, told["client_id"])) == [3, 4]
     # Epoch seconds, rounded down to what a float holds for sure: the third message or the one before it.
     epoch_seconds = f"{datetime.fromisoformat(third['created_at']).timestamp():.6f}"

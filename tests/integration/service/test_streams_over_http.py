@@ -62,7 +62,7 @@ async def test_head_gives_the_headers_of_get_and_other_methods_are_refused(serve
 )
 async def test_all_three_forms_take_any_identifier(server: ServerProcess, api: HubApi, user: str, group: str) -> None:
     encoded_user, encoded_group = quote(user, safe=""), quote(group, safe="")
-    forms = [
+    forms: list[tuple[str, dict[str, str | list[str]]]] = [
         (STREAM, {"user_id": user, "group": [group]}),
         (f"{STREAM}/{encoded_user}", {"group": [group]}),
         (f"{STREAM}/{encoded_group}/{encoded_user}", {"replay": "none"}),

@@ -130,7 +130,8 @@ class History:
         until = self.clock.instant + timedelta(microseconds=self.random.choice((1, 999_999, 1_000_000, 5_000_000)))
         expiries = {sent.expire_at for sent in self.model.log if sent.expire_at is not None}
         for instant in sorted(instant for instant in expiries if self.clock.instant < instant <= until):
-            for self.clock.instant in (max(self.clock.instant, instant - MICROSECOND), instant):
+            for moment in (max(self.clock.instant, instant - MICROSECOND), instant):
+                self.clock.instant = moment
                 await self.compare()
             self.expiries_met += 1
         self.clock.instant = until
@@ -176,14 +177,14 @@ async def service(database_url: str, clock: FakeClock) -> AsyncIterator[tuple[Co
     container.clock.override(providers.Object(clock))
     await container.store().start()
     await container.feed().start()
-    transport = httpx.ASGITransport(app=container.app())
+    app: Any = container.app()  # two names for the same ASGI types
+    transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://hub") as client:
         yield container, HubApi(client)
     await container.store().close()
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("database", ["memory", "sqlite"])
+@pytest.mark.parametrize(("database", "seed"), [("memory", 1), ("memory", 2), ("sqlite", 3)])
 async def test_unread_counts_equal_a_brute_force_count_at_every_instant(
     tmp_path: Path, database: str, seed: int
 ) -> None:
