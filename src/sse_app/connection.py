@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from sse_app.clock import Clock
 from sse_domain.api import ClientInfo, OpenStream
 from sse_domain.cursor import Positions, encode_cursor, encode_level
-from sse_domain.delivery import Delivery, Given
+from sse_domain.delivery import Delivery, Given, run_at_once
 from sse_domain.errors import Unavailable
 from sse_domain.inbox import UnreadCounts
-from sse_domain.message import Receiver, ReceiverType
+from sse_domain.message import Message, Receiver, ReceiverType
 from sse_domain.ports import FrameWriter, MessageLog
 from sse_domain.replay import ReadRequest
 
@@ -38,6 +39,15 @@ class FeedHead:
         self.level_cursor = encode_level(seq, self.epoch)
 
 
+class SharedRun(NamedTuple):
+    """Messages that several streams are handed at once. `batch` is what a level one is to write; `newest` has the last
+    message of each priority in it."""
+
+    messages: Sequence[Message]
+    batch: Sequence[tuple[Message, str | None]]
+    newest: Sequence[Message]
+
+
 class StreamFlow:
     """What the pumps of all streams share: the head, the log, a bound on concurrent reads of it, and counters."""
 
@@ -51,6 +61,21 @@ class StreamFlow:
         self._turns = asyncio.Semaphore(concurrentreads)
         self.reads: set[asyncio.Task[None]] = set()
 
+    def shared_run(self, messages: Sequence[Message]) -> SharedRun:
+        """A run of messages, the newest that the feed has applied, made ready for all streams that admit just these."""
+        given = run_at_once(messages, self.head.seq)
+        newest = {item.message.priority: item.message for item in given}
+        return SharedRun(messages, [(item.message, self.cursor(item)) for item in given], tuple(newest.values()))
+
+    def cursor(self, given: Given) -> str | None:
+        """The cursor of a message's frame; None for an ephemeral one."""
+        seq = given.message.seq
+        if seq is None:
+            return None
+        if given.positions is None:
+            return encode_level(seq, self.head.epoch)
+        return encode_cursor(seq, self.head.epoch, given.positions)
+
     def start_read(self, connection: Connection, request: ReadRequest) -> None:
         """Read the log for a stream that is behind, in a task of its own, and pump it when done."""
         task = asyncio.get_running_loop().create_task(self._read(connection, request))
@@ -61,6 +86,8 @@ class StreamFlow:
         delivery = connection.delivery
         try:
             async with self._turns:
+                if connection.closed:
+                    return
                 page = await self._log.replay(delivery.audience, request, self.clock.now())
         except Exception as error:
             # The stream stays open and stays behind: the next sweep asks again.
@@ -75,7 +102,7 @@ class StreamFlow:
         connection.pump()
 
     async def stop(self) -> None:
-        """Wait for running reads; their streams are closed, so nothing comes of them."""
+        """End running reads; their streams are closed, so nothing would come of them."""
         for task in self.reads:
             task.cancel()
         await asyncio.gather(*self.reads, return_exceptions=True)
@@ -84,7 +111,7 @@ class StreamFlow:
 class Connection(OpenStream):
     """An open stream of a client, and of a user if it has one.
 
-    `remember` says that what it is given counts as delivered to its readers: it is unfiltered and not anonymous.
+    `unread_told` are the counts that a stream which wants to be told them was told last; None for one that does not.
     """
 
     __slots__ = (
@@ -99,6 +126,7 @@ class Connection(OpenStream):
         "named_client",
         "recorded",
         "unread_owed",
+        "unread_told",
         "wants_unread",
         "writer",
     )
@@ -109,7 +137,7 @@ class Connection(OpenStream):
         connection_id: str,
         client_id: str,
         named_client: bool,
-        wants_unread: bool,
+        unread_told: UnreadCounts | None,
         connected_at: datetime,
         delivery: Delivery,
         writer: FrameWriter,
@@ -119,7 +147,8 @@ class Connection(OpenStream):
         self.connection_id = connection_id
         self.client_id = client_id
         self.named_client = named_client
-        self.wants_unread = wants_unread
+        self.wants_unread = unread_told is not None
+        self.unread_told = unread_told
         self.connected_at = connected_at
         self.delivery = delivery
         self.writer = writer
@@ -149,6 +178,21 @@ class Connection(OpenStream):
             return Positions(0, 0, 0)
         return Positions(*self.delivery.given)
 
+    def take(self, run: SharedRun) -> None:
+        """Take messages of its audience that the feed has just applied: at once if it can, else into the lanes."""
+        delivery = self.delivery
+        if self.closed:
+            return
+        if not delivery.level or self.writer.blocked:
+            for message in run.messages:
+                delivery.offer(message)
+            self.pump()
+            return
+        for message in run.newest:
+            delivery.gave(message)
+        self._flow.delivered += len(run.batch)
+        self._give(run.batch)
+
     def pump(self) -> None:
         """Write whatever may be written now; if the log must be read first, start that."""
         flow, delivery, writer = self._flow, self.delivery, self.writer
@@ -160,24 +204,25 @@ class Connection(OpenStream):
                     flow.start_read(self, request)
                 return
             flow.delivered += len(given)
-            writer.give([(item.message, self._cursor(item)) for item in given])
+            self._give([(item.message, flow.cursor(item)) for item in given])
 
     def drained(self) -> None:
         """The writer takes frames again."""
         self.blocked_since = None
-        if self.unread_owed is not None:
-            self.tell_unread(self.unread_owed)
+        owed, self.unread_owed = self.unread_owed, None
+        if owed is not None:
+            self.tell_unread(owed)
         self.pump()
 
     def tell_unread(self, counts: UnreadCounts) -> None:
-        """Write `sse.unread`, or keep the newest counts until the writer takes frames again."""
+        """Write `sse.unread` if the stream was last told otherwise; while it is blocked, keep the newest counts."""
         if self.closed:
             return
         if self.writer.blocked:
             self.unread_owed = counts
-            return
-        self.unread_owed = None
-        self.writer.control("sse.unread", counts.payload(self.user_id))
+        elif counts != self.unread_told:
+            self.unread_told = counts
+            self.writer.control("sse.unread", counts.payload(self.user_id))
 
     def beat(self) -> None:
         """Heartbeat: a sign of life that also moves the reader's cursor on (SPEC §2)."""
@@ -205,6 +250,14 @@ class Connection(OpenStream):
             self._flow.dropped += self.delivery.dropped
             self.delivery.close()
 
+    def _give(self, batch: Sequence[tuple[Message, str | None]]) -> None:
+        """Write; a stream that can't is broken, and must not keep others from getting theirs."""
+        try:
+            self.writer.give(batch)
+        except Exception:
+            log.exception("a stream is ended: its messages could not be written")
+            self.end("internal_error", reconnect=True)
+
     def info(self) -> ClientInfo:
         audience = self.delivery.audience
         return ClientInfo(
@@ -216,10 +269,3 @@ class Connection(OpenStream):
             state=self.delivery.state.value,
             connected_at=self.connected_at,
         )
-
-    def _cursor(self, given: Given) -> str | None:
-        seq = given.message.seq
-        if seq is None:
-            return None
-        epoch = self._flow.head.epoch
-        return encode_level(seq, epoch) if given.positions is None else encode_cursor(seq, epoch, given.positions)

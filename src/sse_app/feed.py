@@ -19,6 +19,8 @@ from sse_app.unread import UnreadWatch
 from sse_domain.message import Message
 from sse_domain.ports import MessageLog
 
+RUN_MESSAGES = 64  # what goes out in one write
+RUN_DELIVERIES = 10_000  # before other work gets its turn: about 100 ms of it
 READ_LIMIT = 100  # messages at once: of the largest, 25 MiB
 
 
@@ -44,7 +46,7 @@ class Feed:
             return {}
         if (messages[0].seq or 0) > self._hub.flow.head.seq + 1:
             await self._read_up_to((messages[0].seq or 0) - 1)
-        counts = self._publish(messages)
+        counts = await self._publish(messages)
         return {message.seq or 0: count for message, count in zip(messages, counts, strict=True)}
 
     async def catch_up(self) -> None:
@@ -60,9 +62,25 @@ class Feed:
             if not messages:
                 head.move(seq)  # the rest expired or left retention before it was read
                 return
-            self._publish(messages)
+            await self._publish(messages)
 
-    def _publish(self, messages: Sequence[Message]) -> list[int]:
-        counts = self._hub.publish(messages)
+    async def _publish(self, messages: Sequence[Message]) -> list[int]:
+        counts = await publish_in_runs(self._hub, messages)
         self._unread.published(messages)
         return counts
+
+
+async def publish_in_runs(hub: Hub, messages: Sequence[Message]) -> list[int]:
+    """Publish in order, in runs short enough that the event loop gets its turn; to how many streams each was handed."""
+    counts: list[int] = []
+    run: list[Message] = []
+    deliveries = 0
+    for message in messages:
+        reach = hub.reach(message)
+        if run and (len(run) == RUN_MESSAGES or deliveries + reach > RUN_DELIVERIES):
+            counts += hub.publish(run)
+            await asyncio.sleep(0)
+            run, deliveries = [], 0
+        run.append(message)
+        deliveries += reach
+    return counts + hub.publish(run)

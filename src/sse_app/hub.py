@@ -1,17 +1,17 @@
 """The hub: which streams are open on this node, and the fan-out of what the feed applies.
 
-A message's audience is looked up once, from its receiver to the connections that may want it; each connection's own
-Audience has the last word. A stream that is level and not blocked is written to at once, with a batch object that all
-such streams share; any other takes the message into its lanes and is pumped after the whole run was offered, so that a
-burst goes out in few writes.
+Messages come in runs: what one commit or one batch brought. Each message's audience is looked up once, from its
+receiver to the connections that may want it; each connection's own Audience has the last word. Connections that admit
+the same messages of a run share one batch object, and so its frames; one that is not level, or blocked, takes the
+messages into its lanes instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from sse_app.connection import Connection, StreamFlow
+from sse_app.connection import Connection, SharedRun, StreamFlow
 from sse_domain.message import Message, ReceiverType
 from sse_domain.subscription import Subscription
 
@@ -96,38 +96,34 @@ class Hub:
     def publish(self, messages: Sequence[Message]) -> list[int]:
         """Fan out messages that this node has just applied, in order; to how many streams each was handed.
 
-        Persisted ones must follow the head without a hole: that is the feed's duty.
+        Persisted ones must follow the head without a hole: that is the feed's duty. A stream whose writer fails is
+        ended, and comes back with its cursor; the others are served all the same.
         """
-        head = self.flow.head
         now = self.flow.clock.now()
-        burst = len(messages) > 1
-        waiting: dict[Connection, None] = {}
         counts: list[int] = []
-        for message in messages:
-            cursor = None
+        admitted: dict[Connection, list[int]] = {}
+        for index, message in enumerate(messages):
             if message.seq is not None:
-                head.move(message.seq)
-                cursor = head.level_cursor
-            batch = ((message, cursor),)
-            handed = at_once = 0
+                self.flow.head.move(message.seq)
+            handed = 0
             if not message.expired(now):
-                for connection in tuple(self._candidates(message)):
-                    delivery = connection.delivery
-                    if not delivery.audience.admits(message):
-                        continue
-                    handed += 1
-                    if delivery.level and not (burst or connection.writer.blocked):
-                        connection.writer.give(batch)
-                        delivery.gave(message)
-                        at_once += 1
-                    else:
-                        delivery.offer(message)
-                        waiting[connection] = None
-            self.flow.delivered += at_once
+                for connection in self._candidates(message):
+                    if connection.delivery.audience.admits(message):
+                        handed += 1
+                        admitted.setdefault(connection, []).append(index)
             counts.append(handed)
-        for connection in waiting:
-            connection.pump()
+        runs: dict[tuple[int, ...], SharedRun] = {}
+        for connection, indices in admitted.items():
+            key = tuple(indices)
+            run = runs.get(key)
+            if run is None:
+                run = runs[key] = self.flow.shared_run([messages[index] for index in indices])
+            connection.take(run)
         return counts
+
+    def reach(self, message: Message) -> int:
+        """How many streams may want this message: what publishing it costs."""
+        return len(self._candidates(message))
 
     def joined(self, subscription: Subscription) -> None:
         """A membership is new or changed: it takes effect on the user's open streams now."""
@@ -150,7 +146,7 @@ class Hub:
         if not (user.connections or user.opening):
             self.users.pop(user_id, None)
 
-    def _candidates(self, message: Message) -> Iterable[Connection]:
+    def _candidates(self, message: Message) -> Collection[Connection]:
         kind, identity = message.receiver
         if kind is ReceiverType.BROADCAST:
             return self.connections

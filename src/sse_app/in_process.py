@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -27,15 +28,20 @@ LISTENER_BUFFER = 256  # events a listener may leave untaken before it counts as
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One event of a stream, as a browser would see it. `id` is what its lastEventId is now.
+    """One event of a stream, as a browser would see it. `id` is what its lastEventId is now; `json` is its data's text.
 
-    For a control event (`sse.…`) `data` is its payload and `message` is None.
+    `message` is None for a control event (`sse.…`).
     """
 
     event_type: str
-    data: Any
+    json: bytes
     id: str
     message: Message | None = None
+
+    @property
+    def data(self) -> Any:
+        """The data as Python values, read afresh each time. Raises ValueError for a number too long for Python."""
+        return json.loads(self.json)
 
 
 class EventStream(FrameWriter):
@@ -79,7 +85,7 @@ class EventStream(FrameWriter):
             self._put(
                 Event(
                     event_type=message.event_type,
-                    data=msgspec.json.decode(message.data),
+                    json=message.data,
                     id=self._written_id,
                     message=message,
                 )
@@ -91,7 +97,7 @@ class EventStream(FrameWriter):
         elif event == "sse.reset":
             self.reset = str(payload["reason"])
         if self._control_events:
-            self._put(Event(event_type=event, data=payload, id=self._written_id))
+            self._put(Event(event_type=event, json=msgspec.json.encode(payload), id=self._written_id))
 
     def stand(self, cursor: str, *, heartbeat: bool) -> None:
         self._written_id = cursor

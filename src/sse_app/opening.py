@@ -68,7 +68,7 @@ class StreamOpener:
                 connection_id=secrets.token_urlsafe(12),
                 client_id=audience.client_id or "",
                 named_client=request.client_id is not None,
-                wants_unread=request.unread and counts is not None,
+                unread_told=counts if request.unread else None,
                 connected_at=self._clock.now(),
                 delivery=Delivery(audience, start.positions, head.seq, self._caps),
                 writer=writer,
@@ -94,8 +94,8 @@ class StreamOpener:
                 writer.control("sse.reset", {"reason": start.reset.value})
             self._hub.add(connection)
             self._heartbeat.add(connection)
-            if request.user_id is not None and request.unread and counts is not None:
-                self._unread.watch(request.user_id, counts)
+            if request.user_id is not None and connection.wants_unread:
+                self._unread.watch(request.user_id)
             connection.pump()
             return connection
 
@@ -103,6 +103,7 @@ class StreamOpener:
         self._heartbeat.remove(connection)
         self._ledger.left(connection)
         self._hub.remove(connection)
+        self._unread.left(connection)
 
     async def _start(self, request: StreamRequest) -> Start:
         if request.cursor is None and request.since is None:

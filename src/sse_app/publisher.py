@@ -8,12 +8,13 @@ from datetime import datetime
 from itertools import groupby
 
 from sse_app.clock import Clock
+from sse_app.feed import publish_in_runs
 from sse_app.hub import Hub
-from sse_app.recent import RecentEphemeral
+from sse_app.recent import RecentEphemeral, Sent
 from sse_app.sequencer import Sequenced, Sequencer
 from sse_domain.api import Receipt
 from sse_domain.errors import EventIdConflict, InvalidInput, SseError
-from sse_domain.message import Draft, Message, accept, same_content
+from sse_domain.message import Draft, Message, accept, fingerprint
 from sse_domain.ports import Entry, MessageLog, Outcome
 
 MAX_BATCH = 1000
@@ -30,9 +31,7 @@ class Publisher:
 
     async def send(self, draft: Draft) -> Receipt:
         """See PushService.send."""
-        if not draft.persist:
-            return await self._send_ephemeral(draft)
-        [answer] = await self._persist_run([draft])
+        [answer] = await (self._persist_run([draft]) if draft.persist else self._ephemeral_run([draft]))
         if isinstance(answer, SseError):
             raise answer
         return answer
@@ -60,30 +59,34 @@ class Publisher:
         ]
 
     async def _ephemeral_run(self, drafts: list[Draft]) -> list[Receipt | SseError]:
-        answers: list[Receipt | SseError] = []
+        outcomes: list[Message | Receipt | SseError] = []
         for draft in drafts:
-            try:
-                answers.append(await self._send_ephemeral(draft))
-            except SseError as error:
-                answers.append(error)
-        return answers
+            answer = None if draft.event_id is None else await self._ephemeral_repeat(draft, draft.event_id)
+            outcomes.append(self._accept(draft) if answer is None else answer)
+        fresh = [outcome for outcome in outcomes if isinstance(outcome, Message)]
+        self.accepted += len(fresh)
+        counts = iter(await publish_in_runs(self._hub, fresh))
+        return [
+            _ephemeral_receipt(outcome, connections=next(counts)) if isinstance(outcome, Message) else outcome
+            for outcome in outcomes
+        ]
 
-    async def _send_ephemeral(self, draft: Draft) -> Receipt:
-        event_id = draft.event_id
-        if event_id is not None:
-            known = self._recent.find(event_id) or (await self._log.find([event_id])).get(event_id)
-            known = known or self._recent.find(event_id)  # a twin may have been sent while the log was asked
-            if known is not None:
-                if not same_content(draft, known):
-                    raise _conflict(event_id)
-                return _ephemeral_receipt(known, connections=0, repeated=True)
+    async def _ephemeral_repeat(self, draft: Draft, event_id: str) -> Receipt | SseError | None:
+        """The answer to an event_id that was used before; None for a new one."""
+        if self._recent.find(event_id) is None and await self._log.find([event_id]):
+            return _conflict(event_id)
+        sent = self._recent.find(event_id)  # perhaps sent while the log was asked
+        if sent is None:
+            return None
+        return sent.receipt if sent.fingerprint == fingerprint(draft) else _conflict(event_id)
+
+    def _accept(self, draft: Draft) -> Message:
         now = self._clock.now()
-        message = accept(draft, event_id=event_id or new_event_id(now), seq=None, now=now)
-        if event_id is not None:
-            self._recent.add(message)
-        self.accepted += 1
-        [connections] = self._hub.publish((message,))
-        return _ephemeral_receipt(message, connections=connections)
+        message = accept(draft, event_id=draft.event_id or new_event_id(now), seq=None, now=now)
+        if draft.event_id is not None:
+            answer = _ephemeral_receipt(message, connections=0, repeated=True)
+            self._recent.add(draft.event_id, Sent(fingerprint(draft), answer))
+        return message
 
     def _entry(self, draft: Draft) -> Entry:
         named = draft.event_id

@@ -22,7 +22,9 @@ from sse_domain.ports import Appended, Entry, MessageLog, Outcome
 log = logging.getLogger("sse_hub.sequencer")
 
 COMMIT_ENTRIES = 200  # a transaction stops taking further submissions here
-MAX_BACKLOG = 20_000  # entries waiting beyond this are refused: senders must slow down, memory must not grow
+# What waits beyond these is refused: senders must slow down, memory must not grow.
+MAX_BACKLOG = 20_000
+MAX_BACKLOG_BYTES = 64 * 1024 * 1024
 
 
 class Sequenced(NamedTuple):
@@ -34,12 +36,14 @@ class Sequenced(NamedTuple):
 
 class _Submission(NamedTuple):
     entries: Sequence[Entry]
+    data_bytes: int
     answer: asyncio.Future[list[Sequenced]]
 
 
 class Sequencer:
     def __init__(self, message_log: MessageLog, feed: Feed, clock: Clock) -> None:
         self.backlog = 0  # entries waiting to be committed
+        self._backlog_bytes = 0
         self._log = message_log
         self._feed = feed
         self._clock = clock
@@ -55,12 +59,15 @@ class Sequencer:
         """
         if self._stopped:
             raise ShuttingDown("this node is shutting down")
-        if self.backlog and self.backlog + len(entries) > MAX_BACKLOG:
+        size = sum(len(entry.draft.data) for entry in entries)
+        full = self.backlog + len(entries) > MAX_BACKLOG or self._backlog_bytes + size > MAX_BACKLOG_BYTES
+        if self.backlog and full:
             raise Overloaded("too many messages are waiting to be committed")
         loop = asyncio.get_running_loop()
-        submission = _Submission(entries, loop.create_future())
+        submission = _Submission(entries, size, loop.create_future())
         self._queue.append(submission)
         self.backlog += len(entries)
+        self._backlog_bytes += size
         if self._writer is None:
             self._writer = loop.create_task(self._write())
         return await submission.answer
@@ -81,6 +88,7 @@ class Sequencer:
                     size += len(submissions[-1].entries)
                 await self._commit(submissions)
                 self.backlog -= size
+                self._backlog_bytes -= sum(submission.data_bytes for submission in submissions)
         finally:
             self._writer = None
 

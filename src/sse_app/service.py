@@ -18,9 +18,9 @@ from sse_app.publisher import Publisher
 from sse_app.sequencer import Sequencer
 from sse_app.unread import UnreadWatch
 from sse_domain.api import ClientInfo, GroupInfo, Info, MarkedRead, MessagePage, Presence, Receipt
-from sse_domain.cursor import MAX_SEQ, Positions, encode_cursor, parse_cursor
+from sse_domain.cursor import MAX_SEQ, START, Cursor, Positions, encode_cursor, parse_cursor
 from sse_domain.errors import InvalidInput, ShuttingDown, SseError, Unavailable, UnknownEventId
-from sse_domain.inbox import InboxQuery, ReadSelection, TheseSeqs, UnreadCounts, UpTo
+from sse_domain.inbox import InboxQuery, ReadSelection, TheseSeqs, UnreadCounts, UpTo, visible
 from sse_domain.message import Draft, Receiver, ReceiverType, check_identifier
 from sse_domain.ports import FrameWriter, Inbox, MessageLog, Subscriptions
 from sse_domain.replay import StreamRequest
@@ -80,7 +80,10 @@ class HubService(InProcessHub):
     async def messages(self, query: InboxQuery, after: str | None = None) -> MessagePage:
         check_identifier("user_id", query.user_id)
         if after is not None:
-            query = replace(query, after=await self._positions_of(after, "after"))
+            beyond = await self._positions_of(after)
+            if beyond is None:
+                raise UnknownEventId("after: no message of this log has that id, and no stream does")
+            query = replace(query, after=beyond)
         delivered = await self._ledger.positions(query.user_id)
         entries = await self._inbox.messages(query, delivered, self._clock.now())
         if not entries:
@@ -108,7 +111,7 @@ class HubService(InProcessHub):
         if event_ids is not None:
             selection = TheseSeqs(await self._seqs_of(event_ids))
         elif up_to is not None:
-            selection = UpTo(await self._positions_of(up_to, "up_to"))
+            selection = UpTo(await self._up_to(user_id, up_to))
         else:
             selection = UpTo(Positions.level(MAX_SEQ))
         marked = await self._inbox.mark_read(user_id, selection, self._clock.now())
@@ -154,21 +157,20 @@ class HubService(InProcessHub):
         if self.draining:  # it began meanwhile, and has ended only the streams that were open then
             connection.leave()
             raise ShuttingDown("this node is shutting down")
+        if self.dismissed(request.client_id):
+            connection.end("disconnected", reconnect=False)
         return connection
 
     def dismissed(self, client_id: str | None) -> bool:
-        now = self._clock.monotonic()
-        for known, until in list(self._dismissed.items()):
-            if until > now:
-                break  # by age: the rest is younger
-            del self._dismissed[known]
-        return client_id in self._dismissed
+        return client_id is not None and self._dismissed.get(client_id, 0) > self._clock.monotonic()
 
     async def disconnect(self, client_id: str, *, reconnect: bool) -> int:
         check_identifier("client_id", client_id)
+        now = self._clock.monotonic()
+        self._dismissed = {known: until for known, until in self._dismissed.items() if until > now}
         self._dismissed.pop(client_id, None)
         if not reconnect:
-            self._dismissed[client_id] = self._clock.monotonic() + DISMISSAL_SECONDS
+            self._dismissed[client_id] = now + DISMISSAL_SECONDS
         streams = tuple(self._hub.clients.get(client_id, ()))
         for connection in streams:
             connection.end("disconnected", reconnect=reconnect)
@@ -240,24 +242,34 @@ class HubService(InProcessHub):
             return {"kind": self._storage, "healthy": False}
         return {"kind": self._storage, "healthy": True, "epoch": head.epoch, "last_seq": head.seq}
 
-    # Ids: wherever one is taken, a stream's id will do as well (SPEC §2)
+    # Ids: wherever one is taken, a stream's id will do as well (SPEC §2). An event id that looks like one comes first.
 
-    async def _positions_of(self, given: str, field: str) -> Positions:
-        epoch = self._hub.flow.head.epoch
-        cursor = parse_cursor(given)
-        if cursor is not None and cursor.epoch == epoch:
-            return cursor.positions
+    async def _positions_of(self, given: str) -> Positions | None:
+        """What a stream's id covers, or up to where an event id's message lies; None for neither."""
+        message = (await self._log.find([given])).get(given)
+        if message is not None:
+            return Positions.level(message.seq or 0)
+        cursor = self._cursor_of(given)
+        return None if cursor is None else cursor.positions
+
+    async def _up_to(self, user_id: str, given: str) -> Positions:
+        """As `_positions_of`, but nothing for a message that is not visible to the user: its id is ignored."""
         message = (await self._log.find([given])).get(given)
         if message is None:
-            raise UnknownEventId(f"{field}: no message of this log has that id, and no stream does")
-        return Positions.level(message.seq or 0)
+            cursor = self._cursor_of(given)
+            return START if cursor is None else cursor.positions
+        standing = {s.group: s for s in await self._subscriptions.of_user(user_id)}
+        seen = visible(message, user_id, standing, self._clock.now())
+        return Positions.level(message.seq or 0) if seen else START
 
     async def _seqs_of(self, given: Sequence[str]) -> tuple[int, ...]:
         if len(given) > MAX_IDS:
             raise InvalidInput("event_ids", f"at most {MAX_IDS} at once")
-        epoch = self._hub.flow.head.epoch
-        cursors = {text: parse_cursor(text) for text in given}
-        seqs = [c.seq for c in cursors.values() if c is not None and c.epoch == epoch]
-        named = [text for text, c in cursors.items() if c is None or c.epoch != epoch]
-        found = await self._log.find(named) if named else {}
-        return (*seqs, *(message.seq or 0 for message in found.values()))
+        found = await self._log.find(given)
+        cursors = [self._cursor_of(text) for text in given if text not in found]
+        named = [message.seq or 0 for message in found.values()]
+        return (*named, *(cursor.seq for cursor in cursors if cursor is not None))
+
+    def _cursor_of(self, text: str) -> Cursor | None:
+        cursor = parse_cursor(text)
+        return cursor if cursor is not None and cursor.epoch == self._hub.flow.head.epoch else None

@@ -13,7 +13,6 @@ from datetime import datetime
 from sse_app.clock import Clock
 from sse_app.connection import Connection
 from sse_app.hub import Hub
-from sse_domain.inbox import UnreadCounts
 from sse_domain.message import Message, ReceiverType
 from sse_domain.ports import Inbox
 
@@ -23,69 +22,67 @@ class UnreadWatch:
         self._inbox = inbox
         self._hub = hub
         self._clock = clock
-        self._told: dict[str, UnreadCounts] = {}
+        self._watched: dict[str, datetime | None] = {}  # users with such a stream; when their counts next expire
         self._changed: set[str] = set()
 
-    def watch(self, user_id: str, counts: UnreadCounts) -> None:
-        """A stream of this user wants to be told; it has just been told `counts`."""
-        self._told[user_id] = counts
+    def watch(self, user_id: str) -> None:
+        """A stream of this user wants to be told; it was told what it opened with."""
+        self._watched.setdefault(user_id, None)
         self._changed.add(user_id)  # something may have changed between that count and the stream's opening
+
+    def left(self, connection: Connection) -> None:
+        """A stream has ended; its user is watched no more if it was the last to be told."""
+        user_id = connection.user_id
+        if user_id is not None and connection.wants_unread and not self._watching_streams(user_id):
+            self._watched.pop(user_id, None)
+            self._changed.discard(user_id)
 
     def published(self, messages: Sequence[Message]) -> None:
         """These were applied; persisted ones change their receivers' counts."""
-        if self._told:
+        if self._watched:
             for message in messages:
                 if message.seq is not None:
                     self._changed.update(self._watched_receivers(message))
 
     def changed(self, user_id: str) -> None:
         """Something else changed this user's counts: a read mark, a membership."""
-        if user_id in self._told:
+        if user_id in self._watched:
             self._changed.add(user_id)
 
     def changed_for_all(self) -> None:
         """Something changed counts at large: retention removed messages."""
-        self._changed.update(self._told)
+        self._changed.update(self._watched)
 
     async def flush(self) -> None:
-        """Count for the users whose counts may have changed, and tell their streams if they did.
+        """Count for the users whose counts may have changed, and tell their streams that were last told otherwise.
 
         Raises StoreUnavailable; whoever was not told then stays marked.
         """
         now = self._clock.now()
-        self._changed.update(user for user, counts in self._told.items() if _due(counts.next_expiry, now))
+        self._changed.update(user for user, expiry in self._watched.items() if expiry is not None and expiry <= now)
         for user_id in tuple(self._changed):
             self._changed.discard(user_id)
-            streams = self._watching_streams(user_id)
-            if not streams:
-                self._told.pop(user_id, None)
-                continue
             try:
                 counts = await self._inbox.unread(user_id, self._clock.now())
             except BaseException:
                 self._changed.add(user_id)
                 raise
-            before = self._told.get(user_id)
-            self._told[user_id] = counts
-            if counts != before:
-                for connection in streams:
-                    connection.tell_unread(counts)
+            if user_id in self._watched:
+                self._watched[user_id] = counts.next_expiry
+            for connection in self._watching_streams(user_id):
+                connection.tell_unread(counts)
 
     def _watched_receivers(self, message: Message) -> Iterable[str]:
         kind, identity = message.receiver
         if kind is ReceiverType.BROADCAST:
-            return self._told
+            return self._watched
         if kind is ReceiverType.USER:
-            return (identity,) if identity in self._told else ()
+            return (identity,) if identity in self._watched else ()
         if kind is ReceiverType.GROUP:
             users = (connection.user_id for connection in self._hub.groups.get(identity or "", ()))
-            return [user for user in users if user in self._told]
+            return [user for user in users if user in self._watched]
         return ()
 
     def _watching_streams(self, user_id: str) -> list[Connection]:
         user = self._hub.users.get(user_id)
         return [] if user is None else [c for c in user.connections if c.wants_unread]
-
-
-def _due(instant: datetime | None, now: datetime) -> bool:
-    return instant is not None and instant <= now

@@ -140,10 +140,7 @@ class PushService(Protocol):
         up_to: str | None = None,
         everything: bool = False,
     ) -> MarkedRead:
-        """Mark by exactly one of the three (SPEC §2). Ids that are not visible to the user are ignored.
-
-        Raises UnknownEventId for an `up_to` that is neither an event id nor a stream's id of this log.
-        """
+        """Mark by exactly one of the three (SPEC §2). Ids that are not visible to the user, or unknown, are ignored."""
 
     @abstractmethod
     async def unread(self, user_id: str) -> UnreadCounts:

@@ -23,6 +23,8 @@ of a group that was left meanwhile.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -58,6 +60,28 @@ class Given(NamedTuple):
 
     message: Message
     positions: Positions | None
+
+
+def run_at_once(messages: Sequence[Message], head: int) -> list[Given]:
+    """What every level stream is handed whose audience admits exactly these messages of a run, the newest that the feed
+    has applied up to `head`: the same for each, so that its frames can be made once.
+
+    Equal to offering them to a level Delivery one by one and pulling them all.
+    """
+    waiting = [deque(m.seq for m in messages if m.priority is p and m.seq is not None) for p in Priority]
+    considered = [0, 0, 0]
+    given: list[Given] = []
+    for message in sorted(messages, key=lambda m: m.priority, reverse=True):
+        seq, positions = message.seq, None
+        if seq is not None:
+            waiting[message.priority].popleft()
+            considered[message.priority] = seq
+            # Of a priority that is done everything up to the head; of another, what lies before its first waiting.
+            furthest = (lane[0] - 1 if lane else head for lane in waiting)
+            at = tuple(min(max(seq, low), high) for low, high in zip(considered, furthest, strict=True))
+            positions = None if at == (seq, seq, seq) else Positions(*at)
+        given.append(Given(message, positions))
+    return given
 
 
 class Delivery:

@@ -9,7 +9,7 @@ from enum import IntEnum, StrEnum
 
 from sse_domain.cursor import Positions
 from sse_domain.errors import InvalidInput
-from sse_domain.message import Message, Priority, ReceiverType
+from sse_domain.message import Message, Priority, ReceiverType, check_instant
 from sse_domain.subscription import Subscription
 
 MAX_PAGE = 1000
@@ -86,6 +86,7 @@ class InboxQuery:
     def __post_init__(self) -> None:
         if not 1 <= self.limit <= MAX_PAGE:
             raise InvalidInput("limit", f"must be 1 to {MAX_PAGE}")
+        check_instant("since", self.since)
 
     def admits(self, entry: InboxEntry) -> bool:
         """Whether a visible message belongs to the answer. The rule itself: adapters' queries must agree with it."""

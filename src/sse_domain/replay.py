@@ -10,7 +10,7 @@ from itertools import islice
 
 from sse_domain.cursor import Positions, parse_cursor
 from sse_domain.errors import InvalidInput
-from sse_domain.message import Message, check_identifier
+from sse_domain.message import Message, check_identifier, check_instant
 from sse_domain.subscription import check_event_types
 
 MAX_STREAM_GROUPS = 50
@@ -58,6 +58,7 @@ class StreamRequest:
         if len(set(self.groups)) > MAX_STREAM_GROUPS:
             raise InvalidInput("group", f"at most {MAX_STREAM_GROUPS} groups a stream")
         check_event_types(self.event_types)
+        check_instant("since", self.since)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

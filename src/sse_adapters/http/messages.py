@@ -74,7 +74,7 @@ LIST_PENDING = Operation(
 MARK_READ = Operation(
     tag=TAG,
     summary="Mark messages read",
-    description="By their ids, up to a position, or all. Ids that are not visible to the user are ignored. "
+    description="By their ids, up to a position, or all. Ids that are unknown or not visible to the user are ignored. "
     "Marking again changes nothing; the user's other streams are told.",
     body=MarkRead,
     body_examples={
@@ -89,7 +89,7 @@ MARK_READ = Operation(
             example={"marked": 1, "unread": _UNREAD},
         )
     },
-    problems=(*WRITE_PROBLEMS, HTTPStatus.NOT_FOUND),
+    problems=WRITE_PROBLEMS,
 )
 COUNT_UNREAD = Operation(
     tag=TAG,

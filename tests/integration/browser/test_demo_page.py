@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -62,6 +62,22 @@ async def test_a_cut_stream_gets_exactly_what_it_missed(demo: DemoPage) -> None:
     await stream.until_shown("resumed", "yes")
     await stream.send_numbered()
     await stream.until_verdict(f"40 of 40 {PROVEN}")
+
+
+async def test_messages_whose_answer_is_lost_still_count_as_received(demo: DemoPage) -> None:
+    demo.provoked = ["ERR_FAILED"]
+    stream = await demo.open_stream()
+
+    async def lose_answer(route: Route) -> None:
+        await route.fetch()
+        await stream.until_verdict(f"20 of 20 {PROVEN}")
+        await route.abort()
+
+    await demo.page.route("**/send/batch", lose_answer)
+    await stream.part("send-numbered").click()
+
+    await expect(stream.part("notice")).to_contain_text("Not sent: no_answer")
+    await stream.until_verdict(f"20 of 20 {PROVEN}")
 
 
 @pytest.mark.parametrize("kind", ["user", "client", "group", "broadcast"])

@@ -139,7 +139,8 @@ async def test_a_reader_that_takes_next_to_nothing_is_closed_as_well(tmp_path: P
         async def alone_but_for_a_sip() -> bool:
             if (await api.info())["connections"] == 1:
                 return True
-            await trickle.until(is_application)
+            for _ in range(4):
+                await trickle.until(is_application)
             return False
 
         await at_each_heartbeat(healthy, alone_but_for_a_sip)

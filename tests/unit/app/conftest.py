@@ -47,10 +47,15 @@ class RecordingWriter(FrameWriter):
         self.stands: list[tuple[str, bool]] = []
         self.closed: tuple[str, bool] | None = None
         self.block_after_next = False
+        self.broken = False
+        self.batches: list[Sequence[tuple[Message, str | None]]] = []
 
     def give(self, batch: Sequence[tuple[Message, str | None]]) -> None:
         assert not self.blocked, "written to while blocked"
+        if self.broken:
+            raise RuntimeError("this reader can't take it")
         self.given += batch
+        self.batches.append(batch)
         self.writes.append(len(batch))
         self.blocked, self.block_after_next = self.block_after_next, False
 

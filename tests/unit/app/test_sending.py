@@ -11,7 +11,14 @@ import pytest
 from sse_app.in_process import draft
 from sse_app.sequencer import Sequencer
 from sse_domain.api import Receipt
-from sse_domain.errors import EventIdConflict, InvalidInput, ShuttingDown, SseError, StoreUnavailable
+from sse_domain.errors import (
+    EventIdConflict,
+    InvalidInput,
+    ShuttingDown,
+    SseError,
+    StoreUnavailable,
+    UnknownEventId,
+)
 from sse_domain.message import BROADCAST, Receiver
 from sse_domain.ports import Appended, Entry
 from tests.unit.app.conftest import Parts
@@ -119,3 +126,29 @@ async def test_a_stopped_sequencer_finishes_what_it_took_and_refuses_the_rest(no
     assert all(isinstance(answer, Receipt) for answer in answers)
     with pytest.raises(ShuttingDown):
         await node.hub.send_to_user("ada", "late", 1, persist=True)
+
+
+async def test_ids_are_event_ids_before_they_are_cursors_and_unknown_ones_mark_nothing(node: Parts) -> None:
+    epoch = node.container.flow().head.epoch
+    for number in range(3):
+        await node.hub.send_to_user("ada", "t", number, persist=True)
+    await node.hub.send_to_user("ada", "t", 3, persist=True, event_id=f"1-{epoch}")
+    await node.hub.send_to_user("bob", "t", 4, persist=True, event_id="bobs")
+    assert (await node.hub.mark_read("ada", up_to="bobs")).marked == 0
+    assert (await node.hub.mark_read("ada", up_to="never-sent")).marked == 0
+    await node.hub.mark_read("ada", event_ids=[f"1-{epoch}"])
+    left = await node.hub.history("ada", status="unread")
+    assert [entry.message.seq for entry in left.entries] == [1, 2, 3]
+    assert (await node.hub.mark_read("ada", up_to=f"2-{epoch}")).marked == 2
+    with pytest.raises(UnknownEventId):
+        await node.hub.history("ada", after="never-sent")
+
+
+async def test_a_backlog_beyond_its_bytes_is_refused_whole(node: Parts) -> None:
+    large = [draft(ADA, "t", "x" * 200_000, persist=True) for _ in range(400)]
+    answers = await asyncio.gather(
+        *(node.hub.send_batch(large[start : start + 100]) for start in range(0, 400, 100)), return_exceptions=True
+    )
+    codes = [a.code if isinstance(a, SseError) else "sent" for batch in answers for a in batch]  # type: ignore[union-attr]
+    assert codes == ["sent"] * 300 + ["overloaded"] * 100
+    assert node.container.sequencer().backlog == 0

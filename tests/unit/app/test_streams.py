@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sse_app.in_process import draft
 from sse_domain.cursor import encode_cursor, encode_level
 from sse_domain.errors import ShuttingDown, StoreUnavailable
-from sse_domain.message import Priority, Receiver
+from sse_domain.message import BROADCAST, Priority, Receiver
 from sse_domain.replay import ReplayMode
 from tests.unit.app.conftest import FakeClock, Parts, RecordingWriter, start_parts
 
@@ -242,3 +244,51 @@ async def test_a_stream_whose_replay_fails_stays_open_and_is_served_later(
     await node.container.heartbeat().sweep()
     await node.settle()
     assert writer.types == ["t"]
+
+
+async def test_a_reader_that_fails_is_ended_and_keeps_nothing_from_the_others(node: Parts) -> None:
+    _, broken = await node.open(user_id="ada", client_id="broken")
+    _, sound = await node.open(user_id="ada", client_id="sound")
+    broken.broken = True
+    receipt = await node.hub.send_to_user("ada", "t", 1, persist=True)
+    assert (receipt.seq, sound.types, broken.closed) == (1, ["t"], ("internal_error", True))
+    assert [client.client_id for client in await node.hub.clients(None, 10)] == ["sound"]
+
+
+async def test_streams_that_admit_the_same_messages_of_a_burst_share_one_batch(node: Parts) -> None:
+    writers = [(await node.open(user_id=f"u{number}"))[1] for number in range(3)]
+    _, filtered = await node.open(event_types=("even",))
+    drafts = [draft(BROADCAST, "odd" if n % 2 else "even", n, persist=True, priority=n % 3) for n in range(10)]
+    await node.hub.send_batch(drafts)
+    [first], [second], [third] = (writer.batches for writer in writers)
+    assert first is second is third
+    assert [message.data for message, _ in first] == [b"2", b"5", b"8", b"1", b"4", b"7", b"0", b"3", b"6", b"9"]
+    assert [message.data for message, _ in filtered.given] == [b"2", b"8", b"4", b"0", b"6"]
+    for given, (_, cursor) in enumerate(first, start=1):
+        _, resumed = await node.open(user_id="u0", cursor=cursor)
+        assert [message.data for message, _ in resumed.given] == [message.data for message, _ in first[given:]]
+
+
+@pytest.mark.parametrize("persist", [True, False])
+async def test_a_large_batch_reaches_fast_readers_without_falling_back_to_the_log(node: Parts, persist: bool) -> None:
+    _, writer = await node.open(user_id="ada")
+    await node.hub.send_batch([draft(BROADCAST, "t", n, persist=persist) for n in range(1000)])
+    info = await node.hub.info()
+    assert (len(writer.given), info.replayed, info.dropped) == (1000, 0, 0)
+    assert max(writer.writes) <= 64
+
+
+async def test_a_client_disconnected_while_its_stream_opens_is_ended(
+    node: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox = node.container.store().inbox
+    count = inbox.unread
+
+    async def disconnected_meanwhile(*arguments: Any) -> Any:
+        await node.hub.disconnect("phone", reconnect=False)
+        return await count(*arguments)
+
+    monkeypatch.setattr(inbox, "unread", disconnected_meanwhile)
+    _, writer = await node.open(user_id="ada", client_id="phone")
+    assert writer.closed == ("disconnected", False)
+    assert not node.container.hub().connections

@@ -56,3 +56,12 @@ async def test_a_user_without_watching_streams_is_forgotten(node: Parts) -> None
     await node.hub.send_to_user("ada", "a", 1, persist=True)
     await node.container.unread().flush()
     assert writer.told("sse.unread") == []
+
+
+async def test_a_second_stream_does_not_keep_the_first_from_being_told(node: Parts) -> None:
+    _, first = await node.open(user_id="ada", unread=True)
+    await node.hub.send_to_user("ada", "a", 1, persist=True)
+    _, second = await node.open(user_id="ada", unread=True)
+    await node.container.unread().flush()
+    assert [told["total"] for told in first.told("sse.unread")] == [1]
+    assert second.told("sse.unread") == []

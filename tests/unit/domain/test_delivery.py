@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given as examples
+from hypothesis import strategies as st
 
 from sse_domain.cursor import Positions
-from sse_domain.delivery import Caps, Delivery, Given, State
+from sse_domain.delivery import Caps, Delivery, Given, State, run_at_once
 from sse_domain.message import BROADCAST, Message, Priority, Receiver
 from sse_domain.replay import ReadRequest
 from sse_domain.subscription import Audience
 from tests.unit.domain.model import Identity
+from tests.unit.domain.profile import PROPERTY
 from tests.unit.domain.store import Store, draft
 from tests.unit.domain.world import Reader, World
 
@@ -255,3 +258,30 @@ def test_a_replay_ends_although_messages_keep_coming(priority: Priority) -> None
     assert len(reader.witness.given) == 70
     assert reader.delivery is not None
     assert reader.delivery.state is State.LIVE
+
+
+PUBLISHED = st.tuples(st.sampled_from(Priority), st.booleans(), st.booleans())
+
+
+@PROPERTY
+@examples(before=st.lists(PUBLISHED, max_size=4), run=st.lists(PUBLISHED, min_size=1, max_size=12))
+def test_a_run_at_once_is_what_a_level_stream_would_be_given_one_by_one(
+    before: list[tuple[Priority, bool, bool]], run: list[tuple[Priority, bool, bool]]
+) -> None:
+    store = Store()
+    audience = Audience(client_id=None, user_id="ana", subscriptions={})
+    delivery = Delivery(audience, Positions.level(0), 0, ROOMY)
+
+    def publish(kinds: list[tuple[Priority, bool, bool]]) -> list[Message]:
+        receivers = {True: Receiver.user("ana"), False: Receiver.user("ben")}
+        sent = [store.accept(draft(receivers[mine], priority=p, persist=persist)) for p, persist, mine in kinds]
+        return [message for message in sent if audience.admits(message)]
+
+    for message in publish(before):
+        delivery.gave(message)
+    admitted = publish(run)
+    for message in admitted:
+        delivery.offer(message)
+    head = len(store.log)
+    assert run_at_once(admitted, head) == delivery.pull(store.now, head, limit=100, max_bytes=10_000)
+    assert delivery.level

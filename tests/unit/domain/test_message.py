@@ -20,6 +20,7 @@ from sse_domain.message import (
     accept,
     check_event_type,
     check_identifier,
+    fingerprint,
     same_content,
 )
 from tests.unit.domain.profile import PROPERTY
@@ -160,13 +161,19 @@ def test_a_repeat_is_the_same_content() -> None:
 def test_any_difference_is_other_content(other: Draft) -> None:
     assert not repeats(ASKED, other)
     assert not repeats(other, ASKED)
+    assert fingerprint(ASKED) != fingerprint(other)
 
 
 @pytest.mark.parametrize(
     ("first", "again", "same"),
     [
-        (b'{"a":1,"b":2}', b' {"b" : 2,\n"a":1}', True),
-        (b'[{"a":{"b":1,"c":2}}]', b'[{"a":{"c":2,"b":1}}]', True),
+        (b'{"a":1,"b":2}', b' {"a" : 1,\n\t"b":2}\r', True),
+        (b'{"a":1,"b":2}', b'{"b":2,"a":1}', False),
+        (b'{"a":1,"a":2}', b'{"a":2}', False),
+        (b'"a  b"', b'"a b"', False),
+        (b'["\\" , 1]', b'["\\",1]', True),
+        (b'["\\"  ", 1]', b'["\\" ", 1]', False),
+        (b'[{"a":{"b":1,"c":2}}]', b'[ {"a": {"b":1,"c" :2}} ]', True),
         (b"[1,2]", b"[2,1]", False),
         (b"1", b"1.0", False),
         (b"100", b"1e2", False),
@@ -183,7 +190,9 @@ def test_any_difference_is_other_content(other: Draft) -> None:
     ],
 )
 def test_data_is_compared_by_what_a_reader_gets(first: bytes, again: bytes, same: bool) -> None:
-    assert repeats(replace(ASKED, data=first), replace(ASKED, data=again)) is same
+    one, other = replace(ASKED, data=first), replace(ASKED, data=again)
+    assert repeats(one, other) is same
+    assert (fingerprint(one) == fingerprint(other)) is same
     assert repeats(replace(ASKED, data=again), replace(ASKED, data=first)) is same
 
 

@@ -31,9 +31,9 @@ export class Continuity {
     });
   }
 
-  /** Expect this number no longer: the server did not take it. */
+  /** Expect this number no longer: it was refused. It may have come all the same, if only the answer was lost. */
   withdraw(number) {
-    this.#timesReceived.delete(number);
+    if (this.#timesReceived.get(number) === 0) this.#timesReceived.delete(number);
   }
 
   /** Count a frame's data, if it is one of this stream's numbers. */
