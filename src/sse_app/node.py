@@ -22,7 +22,6 @@ from sse_domain.errors import Unavailable
 log = logging.getLogger("sse_hub.node")
 
 WAVE_SECONDS = 0.25
-RETURN_SPREAD_MS = 5000  # ended streams come back over this long, so that no other node is stormed
 
 
 class Store(Protocol):
@@ -111,9 +110,11 @@ class Node:
                 await asyncio.sleep(WAVE_SECONDS)
 
     def _end_streams(self, streams: list[Connection]) -> None:
+        """End streams, each with a time of its own to return, over as long as the drain takes: whoever takes them on is
+        not stormed."""
         for connection in streams:
-            pause = self._retry_ms + random.randrange(RETURN_SPREAD_MS)  # noqa: S311  (spreads load; guards nothing)
-            connection.end("shutdown", reconnect=True, retry_ms=pause)
+            pause = random.uniform(0, self._drain_seconds)  # noqa: S311  (spreads load; guards nothing)
+            connection.end("shutdown", reconnect=True, retry_ms=self._retry_ms + int(pause * 1000))
 
 
 async def _every(seconds: float, job: Callable[[], Awaitable[None]]) -> None:

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 
 import uvicorn
 import uvloop
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sse_app.container import build_container
+from sse_app.http_protocol import TransportProtocol
 from sse_app.node import Node
 from sse_app.settings import Settings, SettingsError
 
@@ -23,29 +23,7 @@ log = logging.getLogger("sse_hub.server")
 
 SEND_BUFFER_BYTES = 256 * 1024  # what the kernel may hold for one stalled reader
 BACKLOG = 4096
-GRACE_SECONDS = 10  # after the drain, for requests that are still being answered
-
-
-class TransportProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1, which also hands the application its transport, so that a stalled stream can be cut off."""
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self.scope["extensions"] = {"sse_hub.transport": self.transport}  # type: ignore[dict-item]
-
-    def send_400_response(self, msg: str) -> None:
-        """What is not HTTP at all gets the same kind of answer as any other bad input (SPEC §2)."""
-        self.transport.write(
-            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n"
-            b"connection: close\r\ncontent-length: %d\r\n\r\n%s" % (len(_MALFORMED), _MALFORMED)
-        )
-        self.transport.close()
-
-
-_MALFORMED = (
-    b'{"type":"about:blank","title":"Bad Request","status":400,'
-    b'"detail":"the request is not well-formed HTTP","code":"malformed_request"}'
-)
+GRACE_SECONDS = 5  # after the drain, for requests that are still being answered
 
 
 class DrainingServer(uvicorn.Server):

@@ -56,7 +56,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retention_days: Annotated[float, Meta(gt=0, le=36_500, description="days that messages are kept")] = 30.0
     cleanup_seconds: Annotated[
         float, Meta(gt=0, le=86_400, description="seconds between removals of expired and old messages")
-    ] = 30.0
+    ] = 5.0
     stream_buffer_messages: Annotated[
         int,
         Meta(ge=1, le=100_000, description="messages that may wait for one slow stream before it reads the log"),
@@ -65,7 +65,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=1024, le=1 << 30, description="bytes of data that may wait for one slow stream")
     ] = 1024 * 1024
     drain_seconds: Annotated[
-        float, Meta(ge=0, le=3600, description="seconds over which SIGTERM ends open streams, in waves")
+        float,
+        Meta(
+            ge=0,
+            le=3600,
+            description="seconds over which SIGTERM ends open streams, in waves, and over which they return",
+        ),
     ] = 5.0
     log_format: Annotated[Literal["text", "json"], Meta(description="`text` for people, `json` for machines")] = "text"
     log_level: Annotated[

@@ -16,6 +16,7 @@ from litestar import Request
 from litestar.types import HTTPReceiveMessage
 
 from sse_adapters.http.problems import BadRequest, Fault
+from sse_adapters.http.schemas import PATTERN_SENTENCES
 from sse_domain.errors import TooLarge
 
 MAX_BODY = 1024 * 1024
@@ -59,7 +60,9 @@ def decode_json(body: bytes, kind: type[T]) -> T:
     except RecursionError:
         raise BadRequest("the body is nested too deeply", code="invalid_json") from None
     except msgspec.DecodeError as error:
-        raise BadRequest(f"the body is not JSON: {error}", code="invalid_json") from None
+        # The decoder has no word of its own for half of a surrogate pair, which can't be given to any reader as text.
+        half = " (or \\ud800 to \\udfff stands without its other half)" if b"\\ud" in body.lower() else ""
+        raise BadRequest(f"the body is not JSON: {error}{half}", code="invalid_json") from None
     raise BadRequest.of(faults)
 
 
@@ -121,6 +124,14 @@ def _each_fault(fields: dict[str, msgspec.Raw], kind: type[Any]) -> Iterator[Fau
             msgspec.json.decode(value, type=field.type)
         except msgspec.ValidationError as error:
             detail, _, place = str(error).partition(" - at `$")
-            yield Fault(field.encode_name + place.rstrip("`"), detail)
+            yield Fault(field.encode_name + place.rstrip("`"), _readable(detail))
     for name in fields:
         yield Fault(name[:64], "is not a field of this request", "unknown_field")
+
+
+def _readable(detail: str) -> str:
+    """The decoder's words for a fault, in sentences where it speaks in patterns."""
+    for pattern, sentence in PATTERN_SENTENCES.items():
+        if repr(pattern) in detail:
+            return sentence
+    return "is none of the values that it may have" if detail.startswith("Invalid enum value") else detail

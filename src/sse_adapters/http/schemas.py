@@ -25,6 +25,12 @@ MAX_READ_IDS = 1000
 
 IDENTIFIER_PATTERN = r"^[^\u0000-\u001f\u007f-\u009f]+$"
 EVENT_ID_PATTERN = r"^[A-Za-z0-9_.:-]+$"
+EVENT_TYPE_PATTERN = r"^(?!sse\.)[A-Za-z0-9_.:-]+$"
+PATTERN_SENTENCES = {
+    IDENTIFIER_PATTERN: "must be 1 to 128 characters, none of them a control character",
+    EVENT_ID_PATTERN: "must be 1 to 64 characters of A-Z a-z 0-9 _ . : -",
+    EVENT_TYPE_PATTERN: "must be 1 to 64 characters of A-Z a-z 0-9 _ . : -, and not begin with sse.",
+}
 
 Identifier = Annotated[str, Meta(min_length=1, max_length=128, pattern=IDENTIFIER_PATTERN)]
 UserId = Annotated[Identifier, Meta(description="A user of the application.", examples=["user123"])]
@@ -35,7 +41,7 @@ EventType = Annotated[
     Meta(
         min_length=1,
         max_length=64,
-        pattern=r"^(?!sse\.)[A-Za-z0-9_.:-]+$",
+        pattern=EVENT_TYPE_PATTERN,
         description="What a reader listens for. `sse.` begins the hub's own events and is refused.",
         examples=["rank_update"],
     ),

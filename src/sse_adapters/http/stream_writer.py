@@ -133,8 +133,8 @@ class AsgiFrameWriter(FrameWriter):
             self.drained()
 
     def _failed(self, error: Exception) -> None:
-        # A vanished reader is told by an OSError on some servers (ASGI 2.4) and is no error.
-        if not isinstance(error, OSError):
+        # A vanished reader is no error: some servers tell it by an OSError (ASGI 2.4), some by a closed transport.
+        if not (isinstance(error, OSError) or (self._transport is not None and self._transport.is_closing())):
             log.error("writing to a stream failed", exc_info=error)
         self._end()
 

@@ -62,8 +62,11 @@ def supported_url(text: str) -> URL:
 
 
 def make_engine(url: URL, begin: Begin, connections: int) -> AsyncEngine:
-    """An engine with at most so many connections. It connects when it is first used."""
-    engine = create_async_engine(url, pool_size=connections, max_overflow=0, connect_args=_NO_IMPLICIT_BEGIN)
+    """An engine with at most so many connections. It connects when it is first used. Its errors, which may be logged,
+    never show a message's data."""
+    engine = create_async_engine(
+        url, pool_size=connections, max_overflow=0, connect_args=_NO_IMPLICIT_BEGIN, hide_parameters=True
+    )
     _take_over(engine.sync_engine, begin)
     return engine
 
@@ -74,7 +77,9 @@ def make_migration_engine(url: URL) -> Engine:
     Without an event loop: when a connection can't be opened, the asynchronous driver leaves a thread behind that
     outlives a short-lived loop and complains.
     """
-    engine = create_engine(url.set(drivername="sqlite"), poolclass=NullPool, connect_args=_NO_IMPLICIT_BEGIN)
+    engine = create_engine(
+        url.set(drivername="sqlite"), poolclass=NullPool, connect_args=_NO_IMPLICIT_BEGIN, hide_parameters=True
+    )
     _take_over(engine, Begin.TO_WRITE)
     return engine
 

@@ -13,7 +13,8 @@ from litestar.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from sse_app.server import SEND_BUFFER_BYTES, TransportProtocol
+from sse_app.http_protocol import TransportProtocol
+from sse_app.server import SEND_BUFFER_BYTES
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sse_adapters.http.app import http_app
 from sse_app import HubService
-from sse_app.server import TransportProtocol
+from sse_app.http_protocol import TransportProtocol
 from tests.integration.http.serving import serve
 from tests.support.event_stream import EventStream, open_stream
 from tests.support.http import open_api

@@ -28,8 +28,7 @@ async def test_priorities_go_first_among_what_waits(server: ServerProcess, api: 
             results = await api.send_batch(batch)
             assert [result["connections"] for result in results] == [1] * 7
             frames = await up_to_now(api, stream, "p")
-            # What is live only is handed over one by one, so nothing waits.
-            assert numbers(frames) == ([3, 5, 1, 4, 0, 2, 6] if persist else list(range(7)))
+            assert numbers(frames) == [3, 5, 1, 4, 0, 2, 6]
         listed = (await api.messages("prio", priority="urgent"))["messages"]
         assert [message["data"]["n"] for message in listed] == [3, 5]
         assert (await api.unread("prio"))["by_priority"] == {"normal": 3, "high": 2, "urgent": 2}

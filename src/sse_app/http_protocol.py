@@ -1,0 +1,75 @@
+"""uvicorn's HTTP/1.1 with what SPEC §7 asks beside it: bounds on a request's head, and a way to cut a reader off."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MAX_HEAD_BYTES = 64 * 1024  # request line and headers
+HEAD_SECONDS = 20.0  # for a request's head to arrive, from the connection or the request's first byte on
+
+
+class TransportProtocol(HttpToolsProtocol):
+    """Offers the application its transport (`sse_hub.transport`), refuses endless heads, and speaks of what is not HTTP
+    at all as of any other bad input (SPEC §2)."""
+
+    _head_bytes: int | None = 0  # of the head that is arriving; None while none is
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_is_there()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._head_bytes is not None:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_bytes is not None and self._head_bytes > MAX_HEAD_BYTES:
+            detail = f"request line and headers must be at most {MAX_HEAD_BYTES} bytes"
+            self._refuse(431, "Request Header Fields Too Large", "head_too_large", detail)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {"sse_hub.transport": self.transport}  # type: ignore[dict-item]
+        if self._head_bytes is None:
+            self._expect_head()
+
+    def on_headers_complete(self) -> None:
+        self._head_is_there()
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(400, "Bad Request", "malformed_request", "the request is not well-formed HTTP")
+
+    def _expect_head(self) -> None:
+        self._head_bytes = 0
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+
+    def _head_is_there(self) -> None:
+        self._head_bytes = None
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        self._refuse(408, "Request Timeout", "request_timeout", f"the request took more than {HEAD_SECONDS:g} seconds")
+
+    def _refuse(self, status: int, title: str, code: str, detail: str) -> None:
+        """Answer and close: what follows on this connection can't be told from this request."""
+        self._head_is_there()
+        if self.transport.is_closing():
+            return
+        problem = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code}
+        body = msgspec.json.encode(problem)
+        self.transport.write(
+            b"HTTP/1.1 %d %b\r\ncontent-type: application/problem+json\r\nconnection: close\r\n"
+            b"content-length: %d\r\n\r\n%b" % (status, title.encode(), len(body), body)
+        )
+        self.transport.close()
