@@ -253,13 +253,16 @@ class HubService(InProcessHub):
         return None if cursor is None else cursor.positions
 
     async def _up_to(self, user_id: str, given: str) -> Positions:
-        """As `_positions_of`, but nothing for a message that is not visible to the user: its id is ignored."""
+        """As `_positions_of`, but START for an id to be ignored: unknown, or of a message that is not the user's.
+
+        That of one which has just expired still says how far the user has seen.
+        """
         message = (await self._log.find([given])).get(given)
         if message is None:
             cursor = self._cursor_of(given)
             return START if cursor is None else cursor.positions
         standing = {s.group: s for s in await self._subscriptions.of_user(user_id)}
-        seen = visible(message, user_id, standing, self._clock.now())
+        seen = visible(message, user_id, standing, message.created_at)
         return Positions.level(message.seq or 0) if seen else START
 
     async def _seqs_of(self, given: Sequence[str]) -> tuple[int, ...]:

@@ -6,12 +6,14 @@ so number spelling, key order and escapes come back unchanged.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
 from hashlib import sha256
+from operator import itemgetter
 from typing import NamedTuple
 
 from sse_domain.errors import InvalidInput, TooLarge
@@ -23,7 +25,6 @@ RESERVED_TYPE_PREFIX = "sse."
 # Any Unicode but control characters (Cc), SPEC §2. Lone surrogates are no characters and have no UTF-8 form.
 _IDENTIFIER = re.compile("[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,128}")
 _TOKEN = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-_STRING_OR_SPACE = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*")|[ \t\r\n]+')
 
 
 class Priority(IntEnum):
@@ -153,8 +154,8 @@ def accept(draft: Draft, *, event_id: str, seq: int | None, now: datetime) -> Me
 def same_content(draft: Draft, message: Message) -> bool:
     """Whether a repeat of an event_id asks for what was already sent (SPEC §2: 200), or for something else (409).
 
-    Data is the same when it differs in nothing but white space between tokens: the spelling of numbers and the order of
-    keys reach readers as they were sent, so they are content.
+    Data is the same when it is the same JSON but for white space, the order of keys and how characters are escaped. `1`
+    and `1.0` differ, and so do `{"a": 1, "a": 2}` and `{"a": 2}`, because what a reader gets would differ.
     """
     return (
         draft.persist == (message.seq is not None)
@@ -162,16 +163,27 @@ def same_content(draft: Draft, message: Message) -> bool:
         and draft.event_type == message.event_type
         and draft.priority == message.priority
         and draft.ttl == message.ttl
-        and (draft.data == message.data or _tokens(draft.data) == _tokens(message.data))
+        and (draft.data == message.data or _content(draft.data) == _content(message.data))
     )
 
 
 def fingerprint(draft: Draft) -> bytes:
     """32 bytes that two drafts share exactly when `same_content` would hold between them."""
-    known = (draft.persist, *draft.receiver, draft.event_type, int(draft.priority), draft.ttl)
-    return sha256(repr(known).encode(errors="surrogatepass") + b"\0" + _tokens(draft.data)).digest()
+    known = (draft.persist, *draft.receiver, draft.event_type, int(draft.priority), draft.ttl, _content(draft.data))
+    return sha256(repr(known).encode()).digest()
 
 
-def _tokens(data: bytes) -> bytes:
-    """JSON text without the white space between its tokens."""
-    return _STRING_OR_SPACE.sub(rb"\1", data)
+def _content(data: bytes) -> object:
+    """What JSON text says: numbers by their spelling, objects as tuples of their members by key, arrays as lists."""
+    try:
+        return json.loads(data, parse_int=_number, parse_float=_number, object_pairs_hook=_members)
+    except RecursionError:  # deeper than this reader goes: only the same bytes are the same
+        return data
+
+
+def _number(spelling: str) -> object:
+    return "number", spelling
+
+
+def _members(pairs: list[tuple[str, object]]) -> object:
+    return "object", tuple(sorted(pairs, key=itemgetter(0)))

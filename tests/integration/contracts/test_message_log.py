@@ -115,9 +115,9 @@ async def test_other_content_conflicts_and_changes_nothing(
     assert await store.log.read(0, 10) == [first]
 
 
-async def test_white_space_between_tokens_is_no_other_content(store: Store, clock: ManualClock) -> None:
+async def test_white_space_and_key_order_are_no_other_content(store: Store, clock: ManualClock) -> None:
     spelled = replace(DRAFT, data=b'{"a":[1, {"x": 1, "y": 2}],"b":"\\u0000"}')
-    respelled = replace(DRAFT, data=b' { "a" : [1,{"x": 1, "y":2}],\n"b":"\\u0000" }\n')
+    respelled = replace(DRAFT, data=b' { "b" : "\\u0000", "a": [1,{"y":2,"x":1}] }\n')
     [(_, first)] = await store.log.append([entry("a", spelled)], clock())
     [(outcome, again)] = await store.log.append([entry("a", respelled)], clock())
     assert outcome is Outcome.REPEATED

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -32,6 +32,9 @@ GROUPS = ("team", "ana")
 TYPES = ("note", "alert")
 RETENTION = timedelta(minutes=2)
 MICROSECOND = timedelta(microseconds=1)
+
+
+BEFORE_ANY_EXPIRY = datetime.min.replace(tzinfo=UTC)
 
 
 class History:
@@ -102,7 +105,10 @@ class History:
         kept = [sent.seq for sent in self.model.log if sent.kept]
         if kept:
             seq = self.random.choice(kept)
-            marked = self.model.mark_up_to(user, [seq] * 3, self.clock.now())
+            # The id of a message that was never the user's is ignored; one that has expired since still says how far.
+            ever_visible = {sent.seq for sent in self.model.visible(user, BEFORE_ANY_EXPIRY)}
+            reach = seq if seq in ever_visible else 0
+            marked = self.model.mark_up_to(user, [reach] * 3, self.clock.now())
             await self._mark(user, marked, up_to=self.event_ids[seq - 1])
 
     async def mark_up_to_a_cursor(self) -> None:

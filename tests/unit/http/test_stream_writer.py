@@ -34,10 +34,14 @@ class Socket:
         self.written: list[bytes] = []
         self.complete = False
         self.aborted = False
+        self.closing = False
         self.fails: Exception | None = None
         self.left = asyncio.Event()
         self.writable = asyncio.Event()
         self.writable.set()
+
+    def is_closing(self) -> bool:
+        return self.closing
 
     async def send(self, event: AsgiMessage) -> None:
         if not self.writable.is_set():
