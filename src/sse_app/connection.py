@@ -41,7 +41,7 @@ class FeedHead:
 
 class SharedRun(NamedTuple):
     """Messages that several streams are handed at once. `batch` is what a level one is to write; `newest` has the last
-    message of each priority in it."""
+    persisted message of each priority in it."""
 
     messages: Sequence[Message]
     batch: Sequence[tuple[Message, str | None]]
@@ -64,7 +64,7 @@ class StreamFlow:
     def shared_run(self, messages: Sequence[Message]) -> SharedRun:
         """A run of messages, the newest that the feed has applied, made ready for all streams that admit just these."""
         given = run_at_once(messages, self.head.seq)
-        newest = {item.message.priority: item.message for item in given}
+        newest = {item.message.priority: item.message for item in given if item.message.seq is not None}
         return SharedRun(messages, [(item.message, self.cursor(item)) for item in given], tuple(newest.values()))
 
     def cursor(self, given: Given) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -13,19 +14,46 @@ HEAD_SECONDS = 20.0  # for a request's head to arrive, from the connection or th
 
 
 class TransportProtocol(HttpToolsProtocol):
-    """Offers the application its transport (`sse_hub.transport`), refuses endless heads, and speaks of what is not HTTP
-    at all as of any other bad input (SPEC §2)."""
+    """Lends the application its connection (`sse_hub.connection`), refuses endless heads, and speaks of what is not
+    HTTP at all as of any other bad input (SPEC §2)."""
 
-    _head_bytes: int | None = 0  # of the head that is arriving; None while none is
-    _head_timer: asyncio.TimerHandle | None = None
+    # Not in the instance's dictionary: a few more keys there, and every connection would have one of its own.
+    __slots__ = ("_head_bytes", "_head_timer", "writable")
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self.writable: Callable[[], None] | None = None
+        self._head_timer: asyncio.TimerHandle | None = None
         self._expect_head()
+
+    # The connection that is lent
+
+    @property
+    def congested(self) -> bool:
+        return self.flow.write_paused
+
+    def write(self, data: bytes) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(data)
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+    def is_closing(self) -> bool:
+        return self.transport.is_closing()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.writable is not None:
+            self.writable()
+
+    # Requests
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_is_there()
         super().connection_lost(exc)
+        if self.scope is not None:
+            self.scope.pop("extensions", None)  # or this object would wait for the garbage collector
 
     def data_received(self, data: bytes) -> None:
         if self._head_bytes is not None:
@@ -37,7 +65,7 @@ class TransportProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {"sse_hub.transport": self.transport}  # type: ignore[dict-item]
+        self.scope["extensions"] = {"sse_hub.connection": self}  # type: ignore[dict-item]
         if self._head_bytes is None:
             self._expect_head()
 
@@ -49,7 +77,7 @@ class TransportProtocol(HttpToolsProtocol):
         self._refuse(400, "Bad Request", "malformed_request", "the request is not well-formed HTTP")
 
     def _expect_head(self) -> None:
-        self._head_bytes = 0
+        self._head_bytes: int | None = 0  # of the head that is arriving; None while none is
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
 
     def _head_is_there(self) -> None:

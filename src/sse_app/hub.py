@@ -8,10 +8,10 @@ messages into its lanes instead.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from sse_app.connection import Connection, SharedRun, StreamFlow
+from sse_app.connection import Connection, StreamFlow
 from sse_domain.message import Message, ReceiverType
 from sse_domain.subscription import Subscription
 
@@ -99,27 +99,20 @@ class Hub:
         Persisted ones must follow the head without a hole: that is the feed's duty. A stream whose writer fails is
         ended, and comes back with its cursor; the others are served all the same.
         """
-        now = self.flow.clock.now()
-        counts: list[int] = []
-        admitted: dict[Connection, list[int]] = {}
-        for index, message in enumerate(messages):
-            if message.seq is not None:
-                self.flow.head.move(message.seq)
-            handed = 0
-            if not message.expired(now):
-                for connection in self._candidates(message):
-                    if connection.delivery.audience.admits(message):
-                        handed += 1
-                        admitted.setdefault(connection, []).append(index)
-            counts.append(handed)
-        runs: dict[tuple[int, ...], SharedRun] = {}
-        for connection, indices in admitted.items():
-            key = tuple(indices)
-            run = runs.get(key)
-            if run is None:
-                run = runs[key] = self.flow.shared_run([messages[index] for index in indices])
-            connection.take(run)
-        return counts
+        admitting = [self._admitting(message) for message in messages]
+        for indices, connections in _by_what_they_admit(admitting).items():
+            run = self.flow.shared_run([messages[index] for index in indices])
+            for connection in connections:
+                connection.take(run)
+        return [len(connections) for connections in admitting]
+
+    def _admitting(self, message: Message) -> list[Connection]:
+        """The streams that a message just applied is for."""
+        if message.seq is not None:
+            self.flow.head.move(message.seq)
+        if message.expired(self.flow.clock.now()):
+            return []
+        return [c for c in self._candidates(message) if c.delivery.audience.admits(message)]
 
     def reach(self, message: Message) -> int:
         """How many streams may want this message: what publishing it costs."""
@@ -156,6 +149,20 @@ class Hub:
             user = self.users.get(identity)
             return () if user is None else user.connections
         return (self.clients if kind is ReceiverType.CLIENT else self.groups).get(identity, ())
+
+
+def _by_what_they_admit(admitting: Sequence[list[Connection]]) -> Mapping[tuple[int, ...], Collection[Connection]]:
+    """Connections by the messages of a run that they admit, each message by its place in the run."""
+    if len(admitting) == 1:
+        return {(0,): admitting[0]}
+    indices: dict[Connection, list[int]] = {}
+    for index, connections in enumerate(admitting):
+        for connection in connections:
+            indices.setdefault(connection, []).append(index)
+    groups: dict[tuple[int, ...], list[Connection]] = {}
+    for connection, admitted in indices.items():
+        groups.setdefault(tuple(admitted), []).append(connection)
+    return groups
 
 
 def _discard(index: dict[str, set[Connection]], key: str, connection: Connection) -> None:

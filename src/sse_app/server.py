@@ -100,6 +100,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             backlog=BACKLOG,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )

@@ -48,15 +48,30 @@ class BatchEncoder:
     is kept alive here, so its identity can't be taken over by another batch.
     """
 
-    __slots__ = ("_batch", "_frames")
+    __slots__ = ("_batch", "_chunk", "_frames")
 
     def __init__(self) -> None:
         self._batch: MessageBatch = ()
         self._frames = b""
+        self._chunk = chunk_of(b"")
 
     def encode(self, batch: MessageBatch) -> bytes:
         """The frames of these messages, in order, as one piece to write."""
+        self._remember(batch)
+        return self._frames
+
+    def chunk(self, batch: MessageBatch) -> bytes:
+        """The same as one chunk of an HTTP/1.1 body."""
+        self._remember(batch)
+        return self._chunk
+
+    def _remember(self, batch: MessageBatch) -> None:
         if batch is not self._batch:
             self._frames = b"".join(message_frame(message, cursor) for message, cursor in batch)
+            self._chunk = chunk_of(self._frames)
             self._batch = batch
-        return self._frames
+
+
+def chunk_of(frames: bytes) -> bytes:
+    """A chunk of a chunked body (RFC 9112 §7.1)."""
+    return b"%x\r\n%b\r\n" % (len(frames), frames)

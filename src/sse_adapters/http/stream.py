@@ -16,17 +16,18 @@ from litestar.exceptions import MethodNotAllowedException
 from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 
+from sse_adapters.http.direct_writer import DirectFrameWriter
 from sse_adapters.http.frames import BatchEncoder
 from sse_adapters.http.stream_request import EVENT_STREAM, STREAM_FORMS, read_stream_request
-from sse_adapters.http.stream_writer import AsgiFrameWriter
+from sse_adapters.http.stream_writer import AsgiFrameWriter, Connection
 from sse_domain.api import PushService
 from sse_domain.errors import Unavailable
 from sse_domain.replay import StreamRequest
 
 log = logging.getLogger("sse_hub.http")
 
-# The ASGI extension by which a server lends a connection's transport, so that a stalled reader can be cut off.
-TRANSPORT_EXTENSION: Final = "sse_hub.transport"
+# The ASGI extension by which a server lends a response's connection.
+CONNECTION_EXTENSION: Final = "sse_hub.connection"
 FORMS_OPT_KEY: Final = "sse_stream_forms"
 
 _HEADERS: Final = (
@@ -52,8 +53,8 @@ def stream_route(service: PushService, retry_ms: int) -> ASGIRouteHandler:
         if dismissed or method == "HEAD":
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
-        transport = (scope.get("extensions") or {}).get(TRANSPORT_EXTENSION)
-        writer = AsgiFrameWriter(send, encoder, cast("Any", transport))
+        connection = cast("Connection | None", (scope.get("extensions") or {}).get(CONNECTION_EXTENSION))
+        writer = DirectFrameWriter(send, encoder, connection) if connection else AsgiFrameWriter(send, encoder, None)
         writer.retry(retry_ms)
         await _serve(service, request, writer, receive, retry_ms)
 

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from types import coroutine
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from litestar.types import HTTPResponseBodyEvent, Receive, Send
 
@@ -25,17 +25,36 @@ def _nobody_waits() -> None:
     """`drained` until the hub sets its own."""
 
 
+class Connection(Protocol):
+    """A response's connection, which a server may lend to the application (an ASGI extension of ours)."""
+
+    writable: Callable[[], None] | None  # called when the connection, having been congested, takes data again
+
+    @property
+    def congested(self) -> bool:
+        """Whether more than the high-water mark waits to be sent."""
+
+    def write(self, data: bytes) -> None:
+        """Write to the response's chunked body, at once or as the socket takes it; nothing if the reader is gone."""
+
+    def abort(self) -> None:
+        """Cut the reader off, whatever still waits."""
+
+    def is_closing(self) -> bool:
+        """Whether the reader is gone or being let go."""
+
+
 class AsgiFrameWriter(FrameWriter):
     """The frames of one response whose head has been sent.
 
-    `transport` is the connection's own, if the server offers it: only that can cut off a reader that takes nothing.
+    `connection` is the response's own, if the server lends it: only that can cut off a reader that takes nothing.
     """
 
     __slots__ = (
+        "_connection",
         "_encoder",
         "_kept",
         "_send",
-        "_transport",
         "_waiting",
         "_writing",
         "blocked",
@@ -43,13 +62,13 @@ class AsgiFrameWriter(FrameWriter):
         "ended",
     )
 
-    def __init__(self, send: Send, encoder: BatchEncoder, transport: asyncio.WriteTransport | None) -> None:
+    def __init__(self, send: Send, encoder: BatchEncoder, connection: Connection | None) -> None:
         self.blocked = False
         self.drained: Callable[[], None] = _nobody_waits
         self.ended = False  # nothing more will be written: closed from this side, or the reader is gone
         self._encoder = encoder
         self._send = send
-        self._transport = transport
+        self._connection = connection
         self._waiting: asyncio.Task[Any] | None = None
         self._writing: asyncio.Task[None] | None = None
         # Frames in hand when the stream got blocked: its first ones are given as one step, without a look in between.
@@ -134,13 +153,13 @@ class AsgiFrameWriter(FrameWriter):
 
     def _failed(self, error: Exception) -> None:
         # A vanished reader is no error: some servers tell it by an OSError (ASGI 2.4), some by a closed transport.
-        if not (isinstance(error, OSError) or (self._transport is not None and self._transport.is_closing())):
+        if not (isinstance(error, OSError) or (self._connection is not None and self._connection.is_closing())):
             log.error("writing to a stream failed", exc_info=error)
         self._end()
 
     def _cut_off(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+        if self._connection is not None:
+            self._connection.abort()
         elif self._writing is not None:
             self._writing.cancel()
 
