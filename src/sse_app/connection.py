@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -51,15 +52,16 @@ class SharedRun(NamedTuple):
 class StreamFlow:
     """What the pumps of all streams share: the head, the log, a bound on concurrent reads of it, and counters."""
 
-    def __init__(self, message_log: MessageLog, clock: Clock, concurrentreads: int) -> None:
+    def __init__(self, message_log: MessageLog, clock: Clock, concurrent_reads: int) -> None:
         self.head = FeedHead()
         self.clock = clock
         self.delivered = 0
         self.replayed = 0
         self.dropped = 0
         self._log = message_log
-        self._turns = asyncio.Semaphore(concurrentreads)
-        self.reads: set[asyncio.Task[None]] = set()
+        self._concurrent_reads = concurrent_reads
+        self._waiting: deque[tuple[Connection, ReadRequest]] = deque()
+        self.readers: set[asyncio.Task[None]] = set()
 
     def shared_run(self, messages: Sequence[Message]) -> SharedRun:
         """A run of messages, the newest that the feed has applied, made ready for all streams that admit just these."""
@@ -77,18 +79,24 @@ class StreamFlow:
         return encode_cursor(seq, self.head.epoch, given.positions)
 
     def start_read(self, connection: Connection, request: ReadRequest) -> None:
-        """Read the log for a stream that is behind, in a task of its own, and pump it when done."""
-        task = asyncio.get_running_loop().create_task(self._read(connection, request))
-        self.reads.add(task)
-        task.add_done_callback(self.reads.discard)
+        """Read the log for a stream that is behind, when its turn comes, and pump it then."""
+        self._waiting.append((connection, request))
+        if len(self.readers) < self._concurrent_reads:
+            reader = asyncio.get_running_loop().create_task(self._read_for_all())
+            self.readers.add(reader)
+            reader.add_done_callback(self.readers.discard)
+
+    async def _read_for_all(self) -> None:
+        while self._waiting:
+            connection, request = self._waiting.popleft()
+            if not connection.closed:
+                await self._read(connection, request)
 
     async def _read(self, connection: Connection, request: ReadRequest) -> None:
         delivery = connection.delivery
         try:
-            async with self._turns:
-                if connection.closed:
-                    return
-                page = await self._log.replay(delivery.audience, request, self.clock.now())
+            page = await self._log.replay(delivery.audience, request, self.clock.now())
+            delivery.page(page)
         except Exception as error:
             # The stream stays open and stays behind: the next sweep asks again.
             delivery.read_failed()
@@ -97,15 +105,14 @@ class StreamFlow:
             else:
                 log.exception("reading the log for a stream failed")
             return
-        delivery.page(page)
         self.replayed += len(page.messages)
         connection.pump()
 
     async def stop(self) -> None:
         """End running reads; their streams are closed, so nothing would come of them."""
-        for task in self.reads:
-            task.cancel()
-        await asyncio.gather(*self.reads, return_exceptions=True)
+        for reader in self.readers:
+            reader.cancel()
+        await asyncio.gather(*self.readers, return_exceptions=True)
 
 
 class Connection(OpenStream):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 
 from sse_app.clock import Clock
@@ -17,6 +18,8 @@ from sse_domain.message import Receiver, ReceiverType
 from sse_domain.ports import FrameWriter, Inbox, MessageLog, Subscriptions
 from sse_domain.replay import ReplayMode, ResetReason, Start, StreamRequest, judge_cursor
 from sse_domain.subscription import Audience
+
+CONCURRENT_OPENINGS = 16  # a storm of readers waits here, each at its turn, and not for the database
 
 
 class StreamOpener:
@@ -44,9 +47,14 @@ class StreamOpener:
         self._heartbeat = heartbeat
         self._clock = clock
         self._caps = caps
+        self._turns = asyncio.Semaphore(CONCURRENT_OPENINGS)
 
     async def open(self, request: StreamRequest, writer: FrameWriter) -> Connection:
         """Open a stream into `writer`. Raises StoreUnavailable, with nothing written and nothing registered."""
+        async with self._turns:
+            return await self._open(request, writer)
+
+    async def _open(self, request: StreamRequest, writer: FrameWriter) -> Connection:
         with self._hub.opening(request.user_id) as user:
             if request.user_id is not None and not user.loaded:
                 user.load(await self._subscriptions.of_user(request.user_id))

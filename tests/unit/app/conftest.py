@@ -104,8 +104,8 @@ class Parts:
 
     async def settle(self) -> None:
         """Until no stream reads the log any more."""
-        while reads := self.container.flow().reads:
-            await asyncio.gather(*reads)
+        while readers := self.container.flow().readers:
+            await asyncio.gather(*readers)
 
 
 @pytest.fixture
