@@ -12,7 +12,7 @@ from typing import NamedTuple
 from sse_app.clock import Clock
 from sse_domain.api import ClientInfo, OpenStream
 from sse_domain.cursor import Positions, encode_cursor, encode_level
-from sse_domain.delivery import Delivery, Given, run_at_once
+from sse_domain.delivery import Budget, Delivery, Given, run_at_once
 from sse_domain.errors import Unavailable
 from sse_domain.inbox import UnreadCounts
 from sse_domain.message import Message, Receiver, ReceiverType
@@ -50,10 +50,11 @@ class SharedRun(NamedTuple):
 
 
 class StreamFlow:
-    """What the pumps of all streams share: the head, the log, a bound on concurrent reads of it, and counters."""
+    """What all streams share: the head, the log, a bound on concurrent reads of it, a budget, and counters."""
 
-    def __init__(self, message_log: MessageLog, clock: Clock, concurrent_reads: int) -> None:
+    def __init__(self, message_log: MessageLog, clock: Clock, budget: Budget, concurrent_reads: int) -> None:
         self.head = FeedHead()
+        self.budget = budget
         self.clock = clock
         self.delivered = 0
         self.replayed = 0

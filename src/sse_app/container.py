@@ -6,9 +6,9 @@ Declarations only. Everything is a singleton of its container, and every node ha
 from __future__ import annotations
 
 from dependency_injector import containers, providers
+
 from sse_adapters.http.app import http_app
 from sse_adapters.http.options import HttpOptions
-
 from sse_adapters.memory import MemoryStore
 from sse_adapters.sql.store import SqlStore
 from sse_app.clock import SystemClock
@@ -25,7 +25,7 @@ from sse_app.sequencer import Sequencer
 from sse_app.service import HubService
 from sse_app.settings import Settings, SettingsError
 from sse_app.unread import UnreadWatch
-from sse_domain.delivery import Caps
+from sse_domain.delivery import Budget, Caps
 
 CONCURRENT_READS = 16  # reads of the log that streams may have running at once
 
@@ -41,7 +41,8 @@ class Container(containers.DeclarativeContainer):
         sqlite=providers.Singleton(SqlStore, settings.provided.database_url),
     )
 
-    flow = providers.Singleton(StreamFlow, store.provided.log, clock, CONCURRENT_READS)
+    budget = providers.Singleton(Budget, settings.provided.node_buffer_bytes)
+    flow = providers.Singleton(StreamFlow, store.provided.log, clock, budget, CONCURRENT_READS)
     hub = providers.Singleton(Hub, flow)
     unread = providers.Singleton(UnreadWatch, store.provided.inbox, hub, clock)
     feed = providers.Singleton(Feed, store.provided.log, hub, unread)

@@ -78,7 +78,7 @@ class StreamOpener:
                 named_client=request.client_id is not None,
                 unread_told=counts if request.unread else None,
                 connected_at=self._clock.now(),
-                delivery=Delivery(audience, start.positions, head.seq, self._caps),
+                delivery=Delivery(audience, start.positions, head.seq, self._caps, self._hub.flow.budget),
                 writer=writer,
                 flow=self._hub.flow,
                 forget=self._forget,

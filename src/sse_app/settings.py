@@ -64,6 +64,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stream_buffer_bytes: Annotated[
         int, Meta(ge=1024, le=1 << 30, description="bytes of data that may wait for one slow stream")
     ] = 1024 * 1024
+    node_buffer_bytes: Annotated[
+        int, Meta(ge=1 << 20, le=1 << 40, description="bytes of data that may wait for all slow streams together")
+    ] = 256 * 1024 * 1024
     drain_seconds: Annotated[
         float,
         Meta(

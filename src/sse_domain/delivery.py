@@ -10,7 +10,8 @@ Laws (SPEC §3), each kept by construction:
 - *Bounded.* What is kept is capped in number and bytes; one page of the log may come on top. Past the cap everything
   is dropped, and lanes that had something waiting fall behind: a slow reader costs reads, not memory. Ephemeral
   messages that are dropped so are counted. Sparing some lanes would let what waits in a low one crowd out, for ever,
-  what a higher one needs to become level.
+  what a higher one needs to become level. All streams of a node share a budget as well: while it is used up none reads
+  the log, and one that needs to drops what it keeps, so that they never wait for each other.
 - *Exact cursors.* For each lane there is a lower bound, the last position considered, and an upper bound, just before
   the first message still waiting (or the feed's head, when nothing is). Every position between is exact. The cursor
   picks, per lane, the one nearest the message's own seq; when all three equal it, the short shared form will do.
@@ -54,6 +55,19 @@ class Caps(NamedTuple):
     page_bytes: int = 512 * 1024
 
 
+UNLIMITED = 1 << 62
+
+
+class Budget:
+    """Bytes of data that may wait in memory for all streams of a node together."""
+
+    __slots__ = ("limit", "used")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+
+
 class Given(NamedTuple):
     """A message handed over. `positions` is what its frame's cursor says; None when that is just the message's seq
     for every priority, or when the message is ephemeral and carries no cursor."""
@@ -94,9 +108,11 @@ class Delivery:
     `dropped` counts ephemeral messages that this stream missed.
     """
 
-    __slots__ = ("_bytes", "_caps", "_count", "_lanes", "_reading", "audience", "dropped", "given", "state")
+    __slots__ = ("_budget", "_bytes", "_caps", "_count", "_lanes", "_reading", "audience", "dropped", "given", "state")
 
-    def __init__(self, audience: Audience, start: Positions, head: int, caps: Caps) -> None:
+    def __init__(
+        self, audience: Audience, start: Positions, head: int, caps: Caps, budget: Budget | None = None
+    ) -> None:
         """A stream that was given everything up to `start`, from now on offered what the feed applies after `head`.
 
         `start` must not lie beyond `head`: let the feed catch up first.
@@ -106,6 +122,7 @@ class Delivery:
         self.given = [0, 0, 0]
         self.dropped = 0
         self._caps = caps
+        self._budget = budget or Budget(UNLIMITED)
         self._count = 0
         self._bytes = 0
         self._reading: ReadRequest | None = None
@@ -145,9 +162,9 @@ class Delivery:
             return  # the next read of the log brings it
         else:
             lane.tail.append(message)
-        self._count += 1
-        self._bytes += len(message.data)
-        if self._count > self._caps.waiting_messages or self._bytes > self._caps.waiting_bytes:
+        self._hold(1, len(message.data))
+        full = self._count > self._caps.waiting_messages or self._bytes > self._caps.waiting_bytes
+        if full or self._budget.used > self._budget.limit:
             self._fall_back()
 
     def pull(self, now: datetime, head: int, *, limit: int, max_bytes: int) -> list[Given]:
@@ -162,8 +179,7 @@ class Delivery:
             if lane is None or not lane.waiting:
                 break
             message = lane.waiting.popleft()
-            self._count -= 1
-            self._bytes -= len(message.data)
+            self._hold(-1, -len(message.data))
             if message.seq is not None:
                 lane.considered = message.seq
             if message.expired(now) or not self.audience.admits(message):
@@ -177,10 +193,14 @@ class Delivery:
     def read_request(self, head: int) -> ReadRequest | None:
         """The read of the log that must come before anything more can be pulled, or None.
 
-        At most one read runs at a time; answer it with `page`, or give it up with `read_failed`.
+        At most one read runs at a time; answer it with `page`, or give it up with `read_failed`. None also while the
+        node's budget is used up: ask again later.
         """
         lane = self._next_lane()
         if self._lanes is None or self._reading is not None or lane is None or lane.waiting:
+            return None
+        if self._budget.used >= self._budget.limit:
+            self._fall_back()
             return None
         after: list[int | None] = [None, None, None]
         through = head
@@ -201,8 +221,7 @@ class Delivery:
         request, self._reading = self._reading, None
         if request is None or self._lanes is None:
             return
-        self._count += len(page.messages)
-        self._bytes += sum(len(message.data) for message in page.messages)
+        self._hold(len(page.messages), sum(len(message.data) for message in page.messages))
         for message in page.messages:
             self._lanes[message.priority].waiting.append(message)
         last = None if page.complete else page.messages[-1]
@@ -232,7 +251,7 @@ class Delivery:
         self.state = State.CLOSED
         self._lanes = None
         self._reading = None
-        self._count = self._bytes = 0
+        self._hold(-self._count, -self._bytes)
 
     def _next_lane(self) -> Lane | None:
         """The highest lane that has something waiting or must read the log first."""
@@ -250,13 +269,18 @@ class Delivery:
         normal, high, urgent = (min(max(seq, lane.considered), lane.furthest(head)) for lane in self._lanes)
         return None if normal == high == urgent == seq else Positions(normal, high, urgent)
 
+    def _hold(self, messages: int, data_bytes: int) -> None:
+        self._count += messages
+        self._bytes += data_bytes
+        self._budget.used += data_bytes
+
     def _fall_back(self) -> None:
         assert self._lanes is not None
         for lane in self._lanes:
             self.dropped += lane.ephemerals()
             if lane.fall_back():
                 self.state = State.LAGGING
-        self._count = self._bytes = 0
+        self._hold(-self._count, -self._bytes)
 
     def _settle(self) -> None:
         if self._lanes is None or any(lane.behind for lane in self._lanes):

@@ -129,9 +129,35 @@ MUTANTS = (
     ),
     Mutant("sent taken for pending", "inbox", "(message.seq or 0) <= delivered", "(message.seq or 0) < delivered"),
     # Bounds and ephemeral messages.
-    Mutant("count not reduced", "delivery", "self._count -= 1", "pass"),
-    Mutant("page not counted", "delivery", "self._count += len(page.messages)", "pass"),
-    Mutant("bytes not counted", "delivery", "self._bytes += len(message.data)", "pass"),
+    Mutant("count not reduced", "delivery", "self._hold(-1, -len(message.data))", "pass"),
+    Mutant(
+        "page not counted",
+        "delivery",
+        "self._hold(len(page.messages), sum(len(message.data) for message in page.messages))",
+        "pass",
+    ),
+    Mutant("bytes not counted", "delivery", "self._hold(1, len(message.data))", "self._hold(1, 0)"),
+    Mutant(
+        "budget ignored",
+        "delivery",
+        "if full or self._budget.used > self._budget.limit:",
+        "if full:",
+        "test_budget:test_streams_share_a_budget_and_past_it_fall_back_to_the_log",
+    ),
+    Mutant(
+        "what is kept blocks the log",
+        "delivery",
+        "if self._budget.used >= self._budget.limit:\n            self._fall_back()",
+        "if self._budget.used >= self._budget.limit:",
+        "test_budget:test_streams_that_need_the_log_do_not_wait_for_what_they_keep_themselves",
+    ),
+    Mutant(
+        "a shared run claims too much",
+        "delivery",
+        "(lane[0] - 1 if lane else head for lane in waiting)",
+        "(head for lane in waiting)",
+        "test_delivery:test_a_run_at_once_is_what_a_level_stream_would_be_given_one_by_one",
+    ),
     Mutant("dropped ones not counted", "delivery", "self.dropped += lane.ephemerals()", "pass"),
     Mutant(
         "ephemeral kept twice",
