@@ -17,13 +17,14 @@ from typing import Any
 
 from sqlalchemy import CTE, ColumnElement, Integer, Select, String, and_, bindparam, or_, select, true
 
+from sse_adapters.sql.column_types import UtcDateTime
 from sse_adapters.sql.dialect import greatest, json_item, json_list, least
-from sse_adapters.sql.schema import UtcDateTime, message, read_mark
+from sse_adapters.sql.schema import message, read_mark
 from sse_domain.cursor import MAX_SEQ, Positions
 from sse_domain.message import Priority, Receiver, ReceiverType
 from sse_domain.subscription import Audience
 
-_Run = tuple[str, str | None, int, int, Sequence[str] | None]  # receiver, after, through, event types
+_Run = tuple[str, str, int, int, Sequence[str] | None]  # receiver, after, through, event types
 
 LIMIT = bindparam("limit", type_=Integer)
 found = message.alias("found")
@@ -55,7 +56,7 @@ def reach(
 
 def reach_of(receiver: Receiver, after: Positions, through: Positions, now: datetime) -> dict[str, Any]:
     """The same for what is addressed to exactly `receiver`, as nobody has read it."""
-    return _parameters([(*receiver, 0, MAX_SEQ, None)], after, through, None, now)
+    return _parameters([(receiver.type, receiver.id or "", 0, MAX_SEQ, None)], after, through, None, now)
 
 
 def _parameters(
@@ -73,7 +74,7 @@ def _parameters(
 def _runs(audience: Audience) -> Iterator[_Run]:
     """Agrees with `Audience.admits`, which is the rule."""
     wanted = None if audience.event_types is None else sorted(audience.event_types)
-    yield ReceiverType.BROADCAST, None, 0, MAX_SEQ, wanted
+    yield ReceiverType.BROADCAST, "", 0, MAX_SEQ, wanted
     if audience.user_id is not None:
         yield ReceiverType.USER, audience.user_id, 0, MAX_SEQ, wanted
     if audience.client_id is not None:
@@ -113,7 +114,7 @@ def _in_reach(read: bool | None) -> ColumnElement[bool]:
     admitted = json_list(_span.c.event_types)
     return and_(
         message.c.receiver_type == _span.c.receiver_type,
-        message.c.receiver_id.is_not_distinct_from(_span.c.receiver_id),
+        message.c.receiver_id == _span.c.receiver_id,
         message.c.priority == _span.c.priority,
         message.c.id > _span.c.after,
         message.c.id <= _span.c.through,

@@ -16,11 +16,12 @@ from sqlalchemy import Select, bindparam, func
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sse_adapters.sql.audience import EVERYTHING, LIMIT, every, found, nearest, reach
+from sse_adapters.sql.column_types import UtcDateTime
 from sse_adapters.sql.connections import Connections
 from sse_adapters.sql.deliveries import delivered_to, record
 from sse_adapters.sql.lookup import messages_by_seq, seq_before
 from sse_adapters.sql.marks import mark_some_up_to, mark_these, read_floor_of, read_of_these
-from sse_adapters.sql.schema import UtcDateTime, message
+from sse_adapters.sql.schema import message
 from sse_adapters.sql.subscriptions import subscriptions_of
 from sse_domain.cursor import START, Positions
 from sse_domain.inbox import (

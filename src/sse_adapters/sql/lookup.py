@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sse_adapters.sql.column_types import UtcDateTime
 from sse_adapters.sql.dialect import in_json_list
 from sse_adapters.sql.rows import MESSAGE_COLUMNS, to_message
-from sse_adapters.sql.schema import UtcDateTime, log, message
+from sse_adapters.sql.schema import log, message
 from sse_domain.message import Message
 
 _BY_SEQ = select(*MESSAGE_COLUMNS).where(in_json_list(message.c.id, "seqs"))

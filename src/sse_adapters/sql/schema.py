@@ -1,67 +1,33 @@
 """The tables (SPEC §5). The migrations make them; a test holds this description and the migrations together.
 
-Identifiers are compared byte for byte: on SQLite that is the default collation, other databases must be told.
 Tables without a generated key hold one row per key and nothing that is not derived from it.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, SmallInteger, Table
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    DateTime,
-    Dialect,
-    Double,
-    Index,
-    Integer,
-    MetaData,
-    SmallInteger,
-    String,
-    Table,
-    Text,
-    TypeDecorator,
-)
+from sse_adapters.sql.column_types import Identifier, JsonText, Seq, UtcDateTime
 
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC time with microseconds. SQLite keeps it as text of fixed width, which sorts as the time does."""
-
-    impl = DateTime
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else value.replace(tzinfo=UTC)
-
-
-# A plain INTEGER PRIMARY KEY is SQLite's own row number: the table is then its own index by seq.
-Seq = BigInteger().with_variant(Integer, "sqlite")
-Identifier = String(128)
-Token = String(64)
-# JSON as its author spelled it. The type must not be called JSON: SQLite would give it NUMERIC affinity and turn the
-# text 1.0 into the number 1.
-JsonText = Text()
+Id = Identifier(128)
+Token = Identifier(64)
 
 metadata = MetaData()
 # Where the database's revision is kept. Not Alembic's usual name: the tables may stand in an application's own
 # database, beside its own migrations.
 VERSION_TABLE = "app_sse_version"
 
-# `id` is the seq: assigned by the writer, never by the database (SPEC §1). `data` stands last, so that whatever does
-# not ask for it does not read through it; `data_bytes` is its size in UTF-8.
+# `id` is the seq: assigned by the writer, never by the database (SPEC §1). `receiver_id` is empty for a broadcast.
+# `data` stands last, so that whatever does not ask for it does not read through it; `data_bytes` is its size in UTF-8.
 message = Table(
     "app_sse_message",
     metadata,
     Column("id", Seq, primary_key=True, autoincrement=False),
     Column("event_id", Token, nullable=False),
     Column("event_type", Token, nullable=False),
-    Column("receiver_type", String(9), nullable=False),
-    Column("receiver_id", Identifier),
-    Column("group_name", Identifier),
+    Column("receiver_type", Identifier(9), nullable=False),
+    Column("receiver_id", Id),
+    Column("group_name", Id),
     Column("priority", SmallInteger, nullable=False),
     Column("status", SmallInteger, nullable=False),
     Column("ttl", Double),
@@ -84,40 +50,62 @@ Index(
     message.c.event_type,
 )
 Index("idx_created", message.c.created_at)
-Index("idx_expire", message.c.expire_at, sqlite_where=message.c.expire_at.is_not(None))
+_EXPIRES = message.c.expire_at.is_not(None)
+Index("idx_expire", message.c.expire_at, sqlite_where=_EXPIRES, postgresql_where=_EXPIRES)
 
-# `joined_after` is the log's head at the join; `event_types` a JSON list, or NULL for every type.
+# `joined_after` is the log's head at the join; `event_types` a JSON list, or NULL for every type; `version` the log's
+# `memberships` at the last change, so that another node can ask for what has changed since.
 subscription = Table(
     "app_sse_subscription",
     metadata,
     Column("id", Seq, primary_key=True),
-    Column("user_id", Identifier, nullable=False),
-    Column("group_name", Identifier, nullable=False),
+    Column("user_id", Id, nullable=False),
+    Column("group_name", Id, nullable=False),
     Column("event_types", JsonText),
     Column("status", SmallInteger, nullable=False),
     Column("joined_after", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False, server_default="0"),
 )
 Index("idx_user_group", subscription.c.user_id, subscription.c.group_name, unique=True)
 Index("idx_group_status", subscription.c.group_name, subscription.c.status)
+Index("idx_version", subscription.c.version)
 
-# One row: the log's identity and extent, and the lock that puts appends in order. `latest_created_at` is the latest
-# time any message was created at, `clock_setback` the most microseconds by which a message was created before it.
+# One row: the log's identity and extent, and the lock that puts appends and membership changes in order. `memberships`
+# counts these changes. `latest_created_at` is the latest time any message was created at, `clock_setback` the most
+# microseconds by which a message was created before it.
 log = Table(
     "app_sse_log",
     metadata,
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
-    Column("epoch", String(8), nullable=False),
+    Column("epoch", Identifier(8), nullable=False),
     Column("last_seq", BigInteger, nullable=False),
     Column("purged_through", BigInteger, nullable=False),
     Column("latest_created_at", UtcDateTime),
     Column("clock_setback", BigInteger, nullable=False),
+    Column("memberships", BigInteger, nullable=False, server_default="0"),
+)
+
+# Messages that were sent inside transactions of the application's own, in the order of `id`, until they are given
+# their seq: what is in sight here is committed.
+outbox = Table(
+    "app_sse_outbox",
+    metadata,
+    Column("id", Seq, primary_key=True),
+    Column("event_id", Token, nullable=False),
+    Column("may_repeat", Boolean, nullable=False),
+    Column("event_type", Token, nullable=False),
+    Column("receiver_type", Identifier(9), nullable=False),
+    Column("receiver_id", Id, nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("ttl", Double),
+    Column("data", JsonText, nullable=False),
 )
 
 # The truth about what was read: one row per user and message.
 read_mark = Table(
     "app_sse_read",
     metadata,
-    Column("user_id", Identifier, primary_key=True),
+    Column("user_id", Id, primary_key=True),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
     sqlite_with_rowid=False,
 )
@@ -128,7 +116,7 @@ Index("idx_read_seq", read_mark.c.seq)
 read_floor = Table(
     "app_sse_read_floor",
     metadata,
-    Column("user_id", Identifier, primary_key=True),
+    Column("user_id", Id, primary_key=True),
     Column("seq", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -138,8 +126,8 @@ Index("idx_floor_seq", read_floor.c.seq)
 delivered = Table(
     "app_sse_delivered",
     metadata,
-    Column("reader_type", String(9), primary_key=True),
-    Column("reader_id", Identifier, primary_key=True),
+    Column("reader_type", Identifier(9), primary_key=True),
+    Column("reader_id", Id, primary_key=True),
     Column("normal", BigInteger, nullable=False),
     Column("high", BigInteger, nullable=False),
     Column("urgent", BigInteger, nullable=False),
