@@ -64,7 +64,7 @@ def statements(store: SqlStore) -> Iterator[list[tuple[str, Any]]]:
     def note(_connection: Any, _cursor: Any, sql: str, parameters: Any, _context: Any, many: bool) -> None:
         sent.append((sql, parameters[0] if many else parameters))
 
-    engines = [store._connections._readers.sync_engine, store._connections._writer.sync_engine]
+    engines = [store._connections._readers.sync_engine, store._connections._writers.sync_engine]
     for engine in engines:
         event.listen(engine, "before_cursor_execute", note)
     yield sent
