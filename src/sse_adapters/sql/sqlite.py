@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 from sqlite3 import sqlite_version, sqlite_version_info
+from time import sleep
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, Insert, Table, create_engine, event, func
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -26,6 +27,7 @@ T = TypeVar("T")
 OLDEST = (3, 35)
 READERS = 4
 _NO_IMPLICIT_BEGIN = {"isolation_level": None}
+_WAL_PAUSE_SECONDS = 0.02
 
 
 class _Begin(StrEnum):
@@ -59,6 +61,7 @@ class Sqlite(Database):
         outlives a short-lived loop and complains."""
         plain = url.set(drivername="sqlite")
         engine = create_engine(plain, poolclass=NullPool, connect_args=_NO_IMPLICIT_BEGIN, hide_parameters=True)
+        _switch_to_wal(engine, float(str(url.query.get("timeout", 5))))
         _take_over(engine, _Begin.TO_WRITE)
         with engine.begin() as connection:
             return job(connection)
@@ -87,7 +90,6 @@ def _take_over(engine: Engine, begin: _Begin) -> None:
 
     def prepare(connection: Any, _record: object) -> None:
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute(f"PRAGMA query_only = {int(begin is _Begin.TO_READ)}")
         cursor.close()
@@ -97,3 +99,17 @@ def _take_over(engine: Engine, begin: _Begin) -> None:
 
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", begin_transaction)
+
+
+def _switch_to_wal(engine: Engine, timeout_seconds: float) -> None:
+    """The file stays in this mode. Where several processes switch a new file at once, all but one are told at once that
+    it is locked, however long they are prepared to wait; so they must ask again."""
+    for tries_left in reversed(range(int(timeout_seconds / _WAL_PAUSE_SECONDS) + 1)):
+        try:
+            with engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+            return
+        except OperationalError as error:
+            if "locked" not in str(error.orig) or not tries_left:
+                raise
+            sleep(_WAL_PAUSE_SECONDS)
