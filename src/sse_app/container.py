@@ -10,7 +10,7 @@ from dependency_injector import containers, providers
 from sse_adapters.http.app import http_app
 from sse_adapters.http.options import HttpOptions
 from sse_adapters.memory import MemoryStore
-from sse_adapters.sql.store import SqlStore
+from sse_adapters.sql import SqlStore, UnusableDatabase, database_for
 from sse_app.clock import SystemClock
 from sse_app.connection import StreamFlow
 from sse_app.delivered import DeliveredLedger
@@ -27,6 +27,7 @@ from sse_app.settings import Settings, SettingsError
 from sse_app.unread import UnreadWatch
 from sse_domain.delivery import Budget, Caps
 
+MEMORY = "memory://"
 CONCURRENT_READS = 16  # reads of the log that streams may have running at once
 
 
@@ -36,9 +37,14 @@ class Container(containers.DeclarativeContainer):
 
     storage = providers.Callable(lambda url: storage_kind(url), settings.provided.database_url)
     store = providers.Selector(
-        storage,
+        providers.Callable(lambda url: "memory" if url == MEMORY else "sql", settings.provided.database_url),
         memory=providers.Singleton(MemoryStore),
-        sqlite=providers.Singleton(SqlStore, settings.provided.database_url),
+        sql=providers.Singleton(
+            SqlStore,
+            settings.provided.database_url,
+            connections=settings.provided.database_connections,
+            timeout_seconds=settings.provided.database_timeout_seconds,
+        ),
     )
 
     budget = providers.Singleton(Budget, settings.provided.node_buffer_bytes)
@@ -118,12 +124,13 @@ class Container(containers.DeclarativeContainer):
 
 
 def storage_kind(url: str) -> str:
-    """Which store a database URL names. Raises SettingsError."""
-    if url == "memory://":
+    """What a database URL names: `memory`, `sqlite`, `postgresql`, `mysql` or `mariadb`. Raises SettingsError."""
+    if url == MEMORY:
         return "memory"
-    if url.startswith("sqlite+aiosqlite://"):
-        return "sqlite"
-    raise SettingsError("SSE_DATABASE_URL: must begin with sqlite+aiosqlite:// or be memory://")
+    try:
+        return database_for(url)[1].get_backend_name()
+    except UnusableDatabase as error:
+        raise SettingsError(f"SSE_DATABASE_URL: {error.detail}") from error
 
 
 def build_container(settings: Settings) -> Container:
