@@ -51,7 +51,7 @@ class Container(containers.DeclarativeContainer):
     flow = providers.Singleton(StreamFlow, store.provided.log, clock, budget, CONCURRENT_READS)
     hub = providers.Singleton(Hub, flow)
     unread = providers.Singleton(UnreadWatch, store.provided.inbox, hub, clock)
-    feed = providers.Singleton(Feed, store.provided.log, hub, unread)
+    feed = providers.Singleton(Feed, store.provided.log, store.provided.subscriptions, hub, unread)
     sequencer = providers.Singleton(Sequencer, store.provided.log, feed, clock)
     publisher = providers.Singleton(Publisher, store.provided.log, sequencer, hub, clock)
     ledger = providers.Singleton(DeliveredLedger, store.provided.inbox, hub, clock)

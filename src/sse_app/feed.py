@@ -1,8 +1,13 @@
 """The feed: applies the log to this node's streams, seq after seq, without a hole.
 
-What this node commits arrives through `apply`. Whatever else may have been committed, by another process on the same
+What this node commits arrives through `apply`. Whatever else may have been committed, by another node on the same
 database or by a COMMIT whose reply was lost, is noticed as a hole before the next own commit or on a tick, and read
 from the log. So a missed hint changes latency, never what is delivered.
+
+Memberships that change on other nodes are in one order with the messages: the log's head counts them. Before messages
+are applied, so are all changes that the head they were seen under counts; a stream that doesn't know of its user's join
+would pass over what came after it, for good. That a change may be known before messages that precede it does no
+harm: a subscription itself says where it begins.
 
 `turn` is the lock that orders everything which must not overlap with a commit and its application: the sequencer
 holds it from append to apply, a catch-up while it reads, and a membership change from its commit until the open
@@ -17,57 +22,88 @@ from collections.abc import Sequence
 from sse_app.hub import Hub
 from sse_app.unread import UnreadWatch
 from sse_domain.message import Message
-from sse_domain.ports import MessageLog
+from sse_domain.ports import Membership, MessageLog, Subscriptions
+from sse_domain.replay import LogHead
 
 RUN_MESSAGES = 64  # what goes out in one write
 RUN_DELIVERIES = 10_000  # before other work gets its turn: about 100 ms of it
 READ_LIMIT = 100  # messages at once: of the largest, 25 MiB
+READ_CHANGES = 1000  # memberships at once
 
 
 class Feed:
-    def __init__(self, message_log: MessageLog, hub: Hub, unread: UnreadWatch) -> None:
+    def __init__(self, message_log: MessageLog, subscriptions: Subscriptions, hub: Hub, unread: UnreadWatch) -> None:
         self.turn = asyncio.Lock()
         self._log = message_log
+        self._subscriptions = subscriptions
         self._hub = hub
         self._unread = unread
+        self._memberships = 0  # every change up to this version is known to the hub
 
     async def start(self) -> None:
         """Stand at the log's end: what came before is replay, for those who ask."""
         head = await self._log.head()
         self._hub.flow.head.epoch = head.epoch
         self._hub.flow.head.move(head.seq)
+        self._memberships = head.memberships
 
-    async def apply(self, messages: Sequence[Message]) -> dict[int, int]:
-        """Apply messages just committed, by rising seq; to how many streams each was handed, by seq.
+    def behind(self, head: LogHead) -> bool:
+        """Whether the log has something that this node has not applied."""
+        return head.seq > self._hub.flow.head.seq or head.memberships > self._memberships
+
+    async def apply(self, head: LogHead, messages: Sequence[Message]) -> dict[int, int]:
+        """Apply the log up to `head`, as an append left it with these new messages at its end; to how many streams each
+        message up to there was handed, by seq.
 
         Call with `turn` held.
         """
-        if not messages:
-            return {}
-        if (messages[0].seq or 0) > self._hub.flow.head.seq + 1:
-            await self._read_up_to((messages[0].seq or 0) - 1)
-        counts = await self._publish(messages)
-        return {message.seq or 0: count for message, count in zip(messages, counts, strict=True)}
+        await self._learn(head.memberships)
+        counts = await self._read_up_to((messages[0].seq or 0) - 1 if messages else head.seq)
+        return counts | await self._publish(messages)
 
     async def catch_up(self) -> None:
-        """Apply what the log has beyond this node's head."""
-        if (await self._log.head()).seq > self._hub.flow.head.seq:
+        """Apply what the log has and this node has not."""
+        if self.behind(await self._log.head()):
             async with self.turn:
-                await self._read_up_to((await self._log.head()).seq)
+                await self.apply(await self._log.head(), ())
 
-    async def _read_up_to(self, seq: int) -> None:
+    def changed(self, membership: Membership) -> None:
+        """Let a membership take effect that was just changed through this node. Call with `turn` held since before."""
+        self._take_effect(membership)
+        if membership.version == self._memberships + 1:  # else another node's changes came before: they are to be read
+            self._memberships = membership.version
+
+    async def _learn(self, version: int) -> None:
+        """Let every membership change up to this version take effect."""
+        while self._memberships < version:
+            changes = await self._subscriptions.changed_since(self._memberships, READ_CHANGES)
+            for membership in changes:
+                self._take_effect(membership)
+            reached = changes[-1].version if changes else version
+            self._memberships = reached if len(changes) == READ_CHANGES else max(reached, version)
+
+    def _take_effect(self, membership: Membership) -> None:
+        if membership.subscription is None:
+            self._hub.left(membership.user_id, membership.group)
+        else:
+            self._hub.joined(membership.subscription)
+        self._unread.changed(membership.user_id)
+
+    async def _read_up_to(self, seq: int) -> dict[int, int]:
         head = self._hub.flow.head
+        counts: dict[int, int] = {}
         while head.seq < seq:
             messages = [m for m in await self._log.read(head.seq, READ_LIMIT) if (m.seq or 0) <= seq]
             if not messages:
                 head.move(seq)  # the rest expired or left retention before it was read
-                return
-            await self._publish(messages)
+                break
+            counts |= await self._publish(messages)
+        return counts
 
-    async def _publish(self, messages: Sequence[Message]) -> list[int]:
+    async def _publish(self, messages: Sequence[Message]) -> dict[int, int]:
         counts = await publish_in_runs(self._hub, messages)
         self._unread.published(messages)
-        return counts
+        return {message.seq or 0: count for message, count in zip(messages, counts, strict=True)}
 
 
 async def publish_in_runs(hub: Hub, messages: Sequence[Message]) -> list[int]:

@@ -118,7 +118,7 @@ class StreamOpener:
             return await self._start_anew(request, reset=None)
         # A cursor may come from another process on the same log: judge it by the log, not by what this feed has seen.
         head = await self._log.head()
-        if head.seq > self._hub.flow.head.seq:
+        if self._feed.behind(head):
             await self._feed.catch_up()
         reset: ResetReason | None = None
         if request.cursor is not None:

@@ -96,8 +96,8 @@ class Sequencer:
         entries = [entry for submission in submissions for entry in submission.entries]
         try:
             async with self._feed.turn:
-                appended = await self._log.append(entries, self._clock.now())
-                handed = await self._feed.apply([a.message for a in appended if a.outcome is Outcome.NEW])
+                appended, head = await self._log.append(entries, self._clock.now())
+                handed = await self._feed.apply(head, [a.message for a in appended if a.outcome is Outcome.NEW])
         except Exception as error:
             # One bad commit must not stop the writer; its senders learn of it, the next ones are tried afresh.
             if not isinstance(error, Unavailable):

@@ -22,7 +22,7 @@ from sse_domain.cursor import MAX_SEQ, START, Cursor, Positions, encode_cursor, 
 from sse_domain.errors import InvalidInput, ShuttingDown, SseError, Unavailable, UnknownEventId
 from sse_domain.inbox import InboxQuery, ReadSelection, TheseSeqs, UnreadCounts, UpTo, visible
 from sse_domain.message import Draft, Receiver, ReceiverType, check_identifier
-from sse_domain.ports import FrameWriter, Inbox, MessageLog, Subscriptions
+from sse_domain.ports import FrameWriter, Inbox, Membership, MessageLog, Subscriptions
 from sse_domain.replay import StreamRequest
 from sse_domain.subscription import Subscription, check_event_types
 
@@ -131,19 +131,18 @@ class HubService(InProcessHub):
         check_identifier("group", group)
         types = check_event_types(event_types)
         async with self._feed.turn:
-            subscription, new = await self._subscriptions.join(user_id, group, types)
-            self._hub.joined(subscription)
-        self._unread.changed(user_id)
+            subscription, new, version = await self._subscriptions.join(user_id, group, types)
+            self._feed.changed(Membership(user_id, group, subscription, version))
         return subscription, new
 
     async def unsubscribe(self, user_id: str, group: str) -> bool:
         check_identifier("user_id", user_id)
         check_identifier("group", group)
         async with self._feed.turn:
-            was_member = await self._subscriptions.leave(user_id, group)
-            self._hub.left(user_id, group)
-        self._unread.changed(user_id)
-        return was_member
+            version = await self._subscriptions.leave(user_id, group)
+            if version is not None:
+                self._feed.changed(Membership(user_id, group, None, version))
+        return version is not None
 
     async def subscriptions(self, user_id: str) -> list[Subscription]:
         return await self._subscriptions.of_user(check_identifier("user_id", user_id))

@@ -42,15 +42,24 @@ class Appended(NamedTuple):
     message: Message
 
 
+class Commit(NamedTuple):
+    """What became of each entry of a batch, in order; and the log's head as the batch left it: its last new message is
+    the log's last, and `head.memberships` are all the membership changes that came before it."""
+
+    appended: list[Appended]
+    head: LogHead
+
+
 class MessageLog(Protocol):
     """The log of persisted messages: one dense series of seq, equal to commit order (SPEC §1, §3.8)."""
 
     @abstractmethod
     async def head(self) -> LogHead:
-        """The log's identity and last committed seq. Never runs ahead of what `read` and `replay` see after it."""
+        """The log's identity and extent, at one instant. Never runs ahead of what is read after it, also by the other
+        ports."""
 
     @abstractmethod
-    async def append(self, entries: Sequence[Entry], now: datetime) -> list[Appended]:
+    async def append(self, entries: Sequence[Entry], now: datetime) -> Commit:
         """Commit the new ones among `entries`, in order, as the next seqs; answer each, in order.
 
         Atomic: all new entries are durably committed on return, or none is. A lower seq never becomes visible after a
@@ -124,19 +133,45 @@ class Delivered:
     seen_at: datetime
 
 
+class Membership(NamedTuple):
+    """What stands between a user and a group since the `version`th membership change; None: the user has left."""
+
+    user_id: str
+    group: str
+    subscription: Subscription | None
+    version: int
+
+
+class Joined(NamedTuple):
+    """The subscription that stands after a join, whether it is new, and the membership change that made it so."""
+
+    subscription: Subscription
+    new: bool
+    version: int
+
+
 class Subscriptions(Protocol):
-    """Durable group memberships."""
+    """Durable group memberships.
+
+    Whatever changes one raises the log's `memberships` by one in the same transaction, in one order with appends: a
+    message committed after a change has a head with at least its version, one committed before has not. What changes
+    nothing raises nothing.
+    """
 
     @abstractmethod
-    async def join(self, user_id: str, group: str, event_types: tuple[str, ...] | None) -> tuple[Subscription, bool]:
-        """Subscribe, or change the types of a standing subscription (its join stays). True: it is new.
+    async def join(self, user_id: str, group: str, event_types: tuple[str, ...] | None) -> Joined:
+        """Subscribe, or change the types of a standing subscription (its join stays).
 
         A new one takes `joined_after` from the log's head atomically: a message committed later has a greater seq.
         """
 
     @abstractmethod
-    async def leave(self, user_id: str, group: str) -> bool:
-        """End a subscription; whether there was one."""
+    async def leave(self, user_id: str, group: str) -> int | None:
+        """End a subscription; the version of that change, or None when there was none to end."""
+
+    @abstractmethod
+    async def changed_since(self, version: int, limit: int) -> list[Membership]:
+        """Memberships whose last change came after `version`, as they stand now, by their version, at most `limit`."""
 
     @abstractmethod
     async def of_user(self, user_id: str) -> list[Subscription]:

@@ -67,12 +67,14 @@ class LogHead:
 
     `epoch` names the log: made at its creation, changed when it is restored. `seq` is the last committed position.
     `purged_through` is the greatest seq that age-based retention has removed (expiry does not count: an expired
-    message is owed to nobody).
+    message is owed to nobody). `memberships` counts the changes of durable memberships: every join and leave raises it,
+    in one order with the messages.
     """
 
     epoch: str
     seq: int
     purged_through: int = 0
+    memberships: int = 0
 
 
 def judge_cursor(text: str, head: LogHead) -> Positions | ResetReason:

@@ -133,6 +133,7 @@ EVERY_CALL: dict[str, Call] = {
     "record delivered": recording(3),
     "join": lambda store: store.subscriptions.join("ana", "team", ("note",)),
     "leave": lambda store: store.subscriptions.leave("ana", "team"),
+    "memberships changed since": lambda store: store.subscriptions.changed_since(0, 10),
     "subscriptions of a user": lambda store: store.subscriptions.of_user("ana"),
     "subscriptions of a group": lambda store: store.subscriptions.of_group("team", 10),
     "remove expired": lambda store: store.retention.remove_expired(NOW + timedelta(minutes=2), 2),
@@ -229,7 +230,7 @@ async def test_a_user_with_many_subscriptions_is_served_like_one_with_few(store:
     joined = {}
     for number in range(SUBSCRIPTIONS):
         types = ("note",) if number % 2 else None
-        joined[f"group-{number}"], _ = await store.subscriptions.join("ana", f"group-{number}", types)
+        joined[f"group-{number}"], _, _ = await store.subscriptions.join("ana", f"group-{number}", types)
     log = Log(store)
     await log.append(*(Receiver.group(f"group-{number}") for number in range(0, 2 * SUBSCRIPTIONS, 100)))
     owed = Audience(client_id=None, user_id="ana", subscriptions=joined)

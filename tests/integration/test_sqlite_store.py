@@ -39,7 +39,7 @@ async def main():
     async with open_sql_store(sys.argv[1]) as store:
         for batch in count():
             entries = [Entry(draft, f"e-{batch}-{place}", False) for place in range(3)]
-            for appended in await store.log.append(entries, datetime(2026, 1, 1, tzinfo=UTC)):
+            for appended in (await store.log.append(entries, datetime(2026, 1, 1, tzinfo=UTC))).appended:
                 print(appended.message.seq, flush=True)
 asyncio.run(main())
 """
@@ -113,7 +113,7 @@ async def test_everything_is_still_there_after_reopening(url: str, clock: Manual
         message = await Publisher(store, clock)(ANA)
         await Publisher(store, clock)(BROADCAST, event_id="read")
         await store.inbox.mark_read("ana", TheseSeqs((2,)), clock())
-        subscription, _ = await store.subscriptions.join("ana", "team", ("note",))
+        subscription, _, _ = await store.subscriptions.join("ana", "team", ("note",))
         given = Delivered(Positions(1, 0, 0), clock())
         await store.inbox.record_delivered({ANA: given})
         head = await store.log.head()
@@ -150,7 +150,7 @@ async def test_two_stores_on_one_file_share_one_dense_log(url: str, clock: Manua
         answers = await asyncio.gather(
             *((one, other)[place % 2].log.append(batch, clock()) for place, batch in enumerate(batches))
         )
-        seqs = [message.seq for answer in answers for _, message in answer]
+        seqs = [message.seq for answer in answers for _, message in answer.appended]
         assert sorted(seq or 0 for seq in seqs) == list(range(1, 41))
         assert await one.log.read(0, 100) == await other.log.read(0, 100)
 
@@ -202,7 +202,7 @@ async def test_a_failing_append_leaves_nothing_behind_and_is_settled_by_repeatin
     with pytest.raises(StoreUnavailable):
         await store.log.append(batch, clock())
     assert (await store.log.head()).seq == 1
-    again = await store.log.append([Entry(e.draft, e.event_id, True) for e in batch], clock())
+    again = (await store.log.append([Entry(e.draft, e.event_id, True) for e in batch], clock())).appended
     assert [(outcome, message.seq) for outcome, message in again] == [
         (Outcome.NEW, 2),
         (Outcome.CONFLICT, 1),

@@ -79,6 +79,6 @@ class Publisher:
         self._made += 1
         draft = Draft(receiver=receiver, event_type=event_type, data=data, persist=True, priority=priority, ttl=ttl)
         entry = Entry(draft, event_id or f"event-{self._made}", may_repeat=event_id is not None)
-        [(outcome, message)] = await self._store.log.append([entry], self._clock())
+        [(outcome, message)] = (await self._store.log.append([entry], self._clock())).appended
         assert outcome is Outcome.NEW
         return message

@@ -10,7 +10,7 @@ from sse_adapters.memory.state import MemoryState
 from sse_domain.cursor import Positions
 from sse_domain.delivery import HIGHEST_FIRST
 from sse_domain.message import BROADCAST, Message, Priority, Receiver, ReceiverType, accept, same_content
-from sse_domain.ports import Appended, Entry, MessageLog, Outcome
+from sse_domain.ports import Appended, Commit, Entry, MessageLog, Outcome
 from sse_domain.replay import LogHead, ReadRequest, ReplayPage, page_length
 from sse_domain.subscription import Audience
 
@@ -23,11 +23,16 @@ class MemoryMessageLog(MessageLog):
         self._state = state
 
     async def head(self) -> LogHead:
-        state = self._state
-        return LogHead(epoch=state.epoch, seq=state.seq, purged_through=state.purged_through)
+        return self._head()
 
-    async def append(self, entries: Sequence[Entry], now: datetime) -> list[Appended]:
-        return [self._append(entry, now) for entry in entries]
+    def _head(self) -> LogHead:
+        state = self._state
+        return LogHead(
+            epoch=state.epoch, seq=state.seq, purged_through=state.purged_through, memberships=state.memberships
+        )
+
+    async def append(self, entries: Sequence[Entry], now: datetime) -> Commit:
+        return Commit([self._append(entry, now) for entry in entries], self._head())
 
     def _append(self, entry: Entry, now: datetime) -> Appended:
         earlier = self._state.by_event_id.get(entry.event_id)

@@ -8,23 +8,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from heapq import heapify, heappop, heappush, merge
+from itertools import takewhile
 
 from sse_adapters.memory.seqs import RisingSeqs
 from sse_domain.message import BROADCAST, Message, Priority, Receiver, ReceiverType
-from sse_domain.ports import Delivered
+from sse_domain.ports import Delivered, Membership
 from sse_domain.subscription import Subscription
 
 
 class MemoryState:
     """The log named `epoch`, its kept messages, who has read them, and who is subscribed to what.
 
-    `delivered` is what each user and client was given.
+    `delivered` is what each user and client was given; `memberships` counts the changes of subscriptions.
     """
 
     def __init__(self, epoch: str) -> None:
         self.epoch = epoch
         self.seq = 0
         self.purged_through = 0
+        self.memberships = 0
         self.messages: dict[int, Message] = {}
         self.by_event_id: dict[str, Message] = {}
         self.delivered: dict[Receiver, Delivered] = {}
@@ -34,6 +36,8 @@ class MemoryState:
         self._expiries: list[tuple[datetime, int]] = []  # a heap; may name messages that are gone
         self._by_user: dict[str, dict[str, Subscription]] = {}
         self._by_group: dict[str, dict[str, Subscription]] = {}
+        # Each membership's last change, the latest at the end. Also of those that were left: others must learn of it.
+        self._changes: dict[tuple[str, str], Membership] = {}
 
     def add(self, message: Message) -> None:
         """Keep the next message of the log."""
@@ -103,6 +107,7 @@ class MemoryState:
     def put_subscription(self, subscription: Subscription) -> None:
         self._by_user.setdefault(subscription.user_id, {})[subscription.group] = subscription
         self._by_group.setdefault(subscription.group, {})[subscription.user_id] = subscription
+        self._changed(subscription.user_id, subscription.group, subscription)
 
     def drop_subscription(self, subscription: Subscription) -> None:
         for index, key, inner in (
@@ -112,6 +117,19 @@ class MemoryState:
             del index[key][inner]
             if not index[key]:
                 del index[key]
+        self._changed(subscription.user_id, subscription.group, None)
+
+    def _changed(self, user_id: str, group: str, subscription: Subscription | None) -> None:
+        self.memberships += 1
+        self._changes.pop((user_id, group), None)
+        self._changes[user_id, group] = Membership(user_id, group, subscription, self.memberships)
+
+    def version_of(self, subscription: Subscription) -> int:
+        return self._changes[subscription.user_id, subscription.group].version
+
+    def changed_since(self, version: int) -> list[Membership]:
+        """What changed after `version`, by its version."""
+        return list(takewhile(lambda change: change.version > version, reversed(self._changes.values())))[::-1]
 
     def subscriptions_of(self, user_id: str) -> Mapping[str, Subscription]:
         """By group."""

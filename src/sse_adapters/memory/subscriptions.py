@@ -5,7 +5,7 @@ from __future__ import annotations
 from heapq import nsmallest
 
 from sse_adapters.memory.state import MemoryState
-from sse_domain.ports import Subscriptions
+from sse_domain.ports import Joined, Membership, Subscriptions
 from sse_domain.subscription import Subscription
 
 
@@ -13,7 +13,7 @@ class MemorySubscriptions(Subscriptions):
     def __init__(self, state: MemoryState) -> None:
         self._state = state
 
-    async def join(self, user_id: str, group: str, event_types: tuple[str, ...] | None) -> tuple[Subscription, bool]:
+    async def join(self, user_id: str, group: str, event_types: tuple[str, ...] | None) -> Joined:
         standing = self._state.subscriptions_of(user_id).get(group)
         subscription = Subscription(
             user_id=user_id,
@@ -21,15 +21,19 @@ class MemorySubscriptions(Subscriptions):
             event_types=event_types,
             joined_after=self._state.seq if standing is None else standing.joined_after,
         )
-        self._state.put_subscription(subscription)
-        return subscription, standing is None
+        if subscription != standing:
+            self._state.put_subscription(subscription)
+        return Joined(subscription, standing is None, self._state.version_of(subscription))
 
-    async def leave(self, user_id: str, group: str) -> bool:
+    async def leave(self, user_id: str, group: str) -> int | None:
         standing = self._state.subscriptions_of(user_id).get(group)
         if standing is None:
-            return False
+            return None
         self._state.drop_subscription(standing)
-        return True
+        return self._state.memberships
+
+    async def changed_since(self, version: int, limit: int) -> list[Membership]:
+        return self._state.changed_since(version)[:limit]
 
     async def of_user(self, user_id: str) -> list[Subscription]:
         return [subscription for _, subscription in sorted(self._state.subscriptions_of(user_id).items())]

@@ -8,6 +8,7 @@ back before the commit.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, case, insert, select, update
@@ -15,10 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sse_adapters.sql.column_types import UtcDateTime
 from sse_adapters.sql.lookup import messages_by_event_id
-from sse_adapters.sql.rows import from_message
+from sse_adapters.sql.rows import from_message, to_head
 from sse_adapters.sql.schema import log, message
 from sse_domain.message import Message, accept, same_content
-from sse_domain.ports import Appended, Entry, Outcome
+from sse_domain.ports import Appended, Commit, Entry, Outcome
 
 _NOW = bindparam("now", type_=UtcDateTime)
 _TAKE_SEQS = update(log).values(
@@ -27,7 +28,7 @@ _TAKE_SEQS = update(log).values(
 )
 
 
-async def append_entries(connection: AsyncConnection, entries: Sequence[Entry], now: datetime) -> list[Appended]:
+async def append_entries(connection: AsyncConnection, entries: Sequence[Entry], now: datetime) -> Commit:
     """Give the new ones among `entries` the next seqs; answer each, in order. See MessageLog.append."""
     await connection.execute(_TAKE_SEQS, {"taken": len(entries), "now": now})
     extent = (await connection.execute(select(log))).one()
@@ -37,14 +38,12 @@ async def append_entries(connection: AsyncConnection, entries: Sequence[Entry], 
     if new:
         await connection.execute(insert(message), new)
     setback = (extent.latest_created_at - now) // timedelta(microseconds=1)
+    last_seq = extent.last_seq - len(entries) + len(new)
     if len(new) < len(entries) or setback > extent.clock_setback:
         await connection.execute(
-            update(log).values(
-                last_seq=extent.last_seq - len(entries) + len(new),
-                clock_setback=max(setback, extent.clock_setback),
-            )
+            update(log).values(last_seq=last_seq, clock_setback=max(setback, extent.clock_setback))
         )
-    return appended
+    return Commit(appended, replace(to_head(extent), seq=last_seq))
 
 
 def _settle(entries: Sequence[Entry], known: dict[str, Message], last_seq: int, now: datetime) -> list[Appended]:

@@ -11,12 +11,12 @@ from sse_adapters.sql.appending import append_entries
 from sse_adapters.sql.audience import EVERYTHING, first_of_each_priority, nearest, reach, reach_of
 from sse_adapters.sql.connections import Connections, tried_again
 from sse_adapters.sql.lookup import messages_by_event_id, messages_by_seq, seq_before
-from sse_adapters.sql.rows import MESSAGE_COLUMNS, to_message
+from sse_adapters.sql.rows import MESSAGE_COLUMNS, to_head, to_message
 from sse_adapters.sql.schema import log, message
 from sse_adapters.sql.spans import LIMIT, Order
 from sse_domain.cursor import Positions
 from sse_domain.message import Message, Receiver
-from sse_domain.ports import Appended, Entry, MessageLog
+from sse_domain.ports import Commit, Entry, MessageLog
 from sse_domain.replay import LogHead, ReadRequest, ReplayPage, page_length
 from sse_domain.subscription import Audience
 
@@ -30,13 +30,12 @@ class SqlMessageLog(MessageLog):
     @tried_again
     async def head(self) -> LogHead:
         async with self._connections.reading() as connection:
-            row = (await connection.execute(select(log))).one()
-        return LogHead(epoch=row.epoch, seq=row.last_seq, purged_through=row.purged_through)
+            return to_head((await connection.execute(select(log))).one())
 
     @tried_again
-    async def append(self, entries: Sequence[Entry], now: datetime) -> list[Appended]:
+    async def append(self, entries: Sequence[Entry], now: datetime) -> Commit:
         if not entries:
-            return []
+            return Commit([], await self.head())
         async with self._connections.writing(append=True) as connection:
             return await append_entries(connection, entries, now)
 

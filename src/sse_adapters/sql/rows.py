@@ -12,7 +12,8 @@ from sse_adapters.sql import schema
 from sse_domain.cursor import Positions
 from sse_domain.inbox import Status
 from sse_domain.message import Message, Priority, Receiver, ReceiverType
-from sse_domain.ports import Delivered
+from sse_domain.ports import Delivered, Membership
+from sse_domain.replay import LogHead
 from sse_domain.subscription import Subscription
 
 MESSAGE_COLUMNS = (
@@ -69,6 +70,11 @@ def from_message(message: Message) -> dict[str, Any]:
     }
 
 
+def to_head(row: Any) -> LogHead:
+    """The head of a log, of the row of its table."""
+    return LogHead(epoch=row.epoch, seq=row.last_seq, purged_through=row.purged_through, memberships=row.memberships)
+
+
 def to_subscription(row: RowMapping) -> Subscription:
     return Subscription(
         user_id=row["user_id"],
@@ -78,7 +84,12 @@ def to_subscription(row: RowMapping) -> Subscription:
     )
 
 
-def from_subscription(subscription: Subscription) -> dict[str, Any]:
+def to_membership(row: RowMapping) -> Membership:
+    standing = to_subscription(row) if row["status"] == 1 else None
+    return Membership(row["user_id"], row["group_name"], standing, row["version"])
+
+
+def from_subscription(subscription: Subscription, version: int) -> dict[str, Any]:
     """The row of a standing subscription."""
     types = subscription.event_types
     return {
@@ -87,6 +98,7 @@ def from_subscription(subscription: Subscription) -> dict[str, Any]:
         "event_types": None if types is None else json.dumps(types),
         "status": 1,
         "joined_after": subscription.joined_after,
+        "version": version,
     }
 
 

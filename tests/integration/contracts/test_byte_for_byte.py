@@ -78,7 +78,7 @@ async def test_receivers_are_who_they_are_and_nobody_else(store: Store, publish:
 async def test_groups_of_a_subscription_are_what_they_are(store: Store, publish: Publisher, clock: ManualClock) -> None:
     sent = {}
     for name in NAMES:
-        _, new = await store.subscriptions.join("ana", name, None)
+        _, new, _ = await store.subscriptions.join("ana", name, None)
         assert new
         sent[name] = await publish(Receiver.group(name))
     for name in NAMES:
@@ -95,7 +95,7 @@ async def test_groups_of_a_subscription_are_what_they_are(store: Store, publish:
 
 async def test_users_of_a_subscription_are_who_they_are(store: Store, publish: Publisher, clock: ManualClock) -> None:
     for name in NAMES:
-        subscription, new = await store.subscriptions.join(name, "team", None)
+        subscription, new, _ = await store.subscriptions.join(name, "team", None)
         assert new
         assert await store.subscriptions.of_user(name) == [subscription]
         await publish(Receiver.group("team"))
@@ -152,7 +152,7 @@ async def test_data_comes_back_unchanged(store: Store, publish: Publisher, clock
     [entry] = await store.inbox.messages(InboxQuery(user_id="ana"), START, clock())
     assert entry.message == message
     draft = Draft(receiver=Receiver.user("ana"), event_type="note", data=data, persist=True)
-    [(outcome, kept)] = await store.log.append([Entry(draft, "e", may_repeat=True)], clock())
+    [(outcome, kept)] = (await store.log.append([Entry(draft, "e", may_repeat=True)], clock())).appended
     assert (outcome, kept) == (Outcome.REPEATED, message)
 
 
@@ -178,5 +178,5 @@ async def test_a_ttl_is_kept_exactly(store: Store, clock: ManualClock) -> None:
     draft = Draft(receiver=Receiver.user("ana"), event_type="note", data=b"1", persist=True, priority=Priority.HIGH)
     for number, ttl in enumerate((0.1, 1 / 3, 1e-9, 59.999_999_9, 3600, MAX_TTL_SECONDS)):
         entry = Entry(replace(draft, ttl=ttl), f"e{number}", may_repeat=True)
-        outcomes = [(await store.log.append([entry], clock()))[0].outcome for _ in range(2)]
+        outcomes = [(await store.log.append([entry], clock())).appended[0].outcome for _ in range(2)]
         assert outcomes == [Outcome.NEW, Outcome.REPEATED]

@@ -25,13 +25,14 @@ async def test_removing_frees_the_memory() -> None:
     publish = Publisher(store, clock)
 
     async def fill_and_empty(first: int) -> None:
+        # The same groups each time: that a membership was left is remembered, so that other nodes learn of it.
         for number in range(first, first + 500):
-            await store.subscriptions.join("ana", f"group-{number}", None)
-            for receiver in (BROADCAST, Receiver.user(f"user-{number}"), Receiver.group(f"group-{number}")):
+            await store.subscriptions.join("ana", f"group-{number % 500}", None)
+            for receiver in (BROADCAST, Receiver.user(f"user-{number}"), Receiver.group(f"group-{number % 500}")):
                 await publish(receiver, data=b"1" * 1000, ttl=(None, 5, 10**6)[number % 3])
         await store.inbox.mark_read("ana", UpTo(Positions.level(10**6)), clock())
         for number in range(first, first + 500):
-            await store.subscriptions.leave("ana", f"group-{number}")
+            await store.subscriptions.leave("ana", f"group-{number % 500}")
         clock.advance(seconds=10)
         assert await store.retention.remove_expired(clock(), 10**6) > 0
         assert await store.retention.remove_older(clock(), 10**6) > 0

@@ -30,7 +30,7 @@ async def test_a_new_log_is_empty(store: Store) -> None:
 
 
 async def test_appending_nothing_changes_nothing(store: Store, clock: ManualClock) -> None:
-    assert await store.log.append([], clock()) == []
+    assert (await store.log.append([], clock())).appended == []
     assert (await store.log.head()).seq == 0
 
 
@@ -44,7 +44,7 @@ async def test_what_was_appended_is_answered_and_kept_whole(store: Store, clock:
         priority=Priority.URGENT,
         ttl=0.25,
     )
-    [(outcome, message)] = await store.log.append([entry("e", draft, may_repeat=may_repeat)], clock())
+    [(outcome, message)] = (await store.log.append([entry("e", draft, may_repeat=may_repeat)], clock())).appended
     assert outcome is Outcome.NEW
     assert message == Message(
         event_id="e",
@@ -63,9 +63,9 @@ async def test_what_was_appended_is_answered_and_kept_whole(store: Store, clock:
 
 async def test_seqs_are_dense_across_batches_repeats_and_conflicts(store: Store, clock: ManualClock) -> None:
     other = replace(DRAFT, data=b"2")
-    first = await store.log.append([entry("a"), entry("b")], clock())
-    second = await store.log.append([entry("a"), entry("c"), entry("b", other), entry("d")], clock())
-    third = await store.log.append([entry("e")], clock())
+    first = (await store.log.append([entry("a"), entry("b")], clock())).appended
+    second = (await store.log.append([entry("a"), entry("c"), entry("b", other), entry("d")], clock())).appended
+    third = (await store.log.append([entry("e")], clock())).appended
     assert [(outcome, message.seq) for outcome, message in first + second + third] == [
         (Outcome.NEW, 1),
         (Outcome.NEW, 2),
@@ -80,9 +80,9 @@ async def test_seqs_are_dense_across_batches_repeats_and_conflicts(store: Store,
 
 
 async def test_a_repeat_is_answered_with_the_first_message(store: Store, clock: ManualClock) -> None:
-    [(_, first)] = await store.log.append([entry("a")], clock())
+    [(_, first)] = (await store.log.append([entry("a")], clock())).appended
     clock.advance(seconds=120)  # also when the first has expired
-    [(outcome, again)] = await store.log.append([entry("a")], clock())
+    [(outcome, again)] = (await store.log.append([entry("a")], clock())).appended
     assert (outcome, again) == (Outcome.REPEATED, first)
     assert await store.log.read(0, 10) == [first]
 
@@ -108,9 +108,9 @@ async def test_a_repeat_is_answered_with_the_first_message(store: Store, clock: 
 async def test_other_content_conflicts_and_changes_nothing(
     store: Store, clock: ManualClock, change: dict[str, Any]
 ) -> None:
-    [(_, first)] = await store.log.append([entry("a")], clock())
+    [(_, first)] = (await store.log.append([entry("a")], clock())).appended
     changed = entry("a", replace(DRAFT, **change))
-    [(outcome, kept)] = await store.log.append([changed], clock.advance(seconds=1))
+    [(outcome, kept)] = (await store.log.append([changed], clock.advance(seconds=1))).appended
     assert (outcome, kept) == (Outcome.CONFLICT, first)
     assert await store.log.read(0, 10) == [first]
 
@@ -118,8 +118,8 @@ async def test_other_content_conflicts_and_changes_nothing(
 async def test_white_space_and_key_order_are_no_other_content(store: Store, clock: ManualClock) -> None:
     spelled = replace(DRAFT, data=b'{"a":[1, {"x": 1, "y": 2}],"b":"\\u0000"}')
     respelled = replace(DRAFT, data=b' { "b" : "\\u0000", "a": [1,{"y":2,"x":1}] }\n')
-    [(_, first)] = await store.log.append([entry("a", spelled)], clock())
-    [(outcome, again)] = await store.log.append([entry("a", respelled)], clock())
+    [(_, first)] = (await store.log.append([entry("a", spelled)], clock())).appended
+    [(outcome, again)] = (await store.log.append([entry("a", respelled)], clock())).appended
     assert outcome is Outcome.REPEATED
     assert again.data == first.data == spelled.data
 
@@ -130,7 +130,7 @@ async def test_within_one_call_the_first_use_of_an_event_id_counts(
 ) -> None:
     drafts = [DRAFT, DRAFT, replace(DRAFT, data=b"2"), DRAFT]
     entries = [entry("a", draft, may_repeat=may_repeat) for draft in drafts]
-    answers = await store.log.append([*entries, entry("b")], clock())
+    answers = (await store.log.append([*entries, entry("b")], clock())).appended
     assert [(outcome, message.seq) for outcome, message in answers] == [
         (Outcome.NEW, 1),
         (Outcome.REPEATED, 1),
@@ -142,9 +142,9 @@ async def test_within_one_call_the_first_use_of_an_event_id_counts(
 
 async def test_appending_again_settles_what_became_of_a_batch(store: Store, clock: ManualClock) -> None:
     batch = [entry(f"e{number}", may_repeat=False) for number in range(3)]
-    committed = await store.log.append(batch, clock())
+    committed = (await store.log.append(batch, clock())).appended
     again = [replace(each, may_repeat=True) for each in batch]
-    settled = await store.log.append([*again, entry("e3")], clock.advance(seconds=1))
+    settled = (await store.log.append([*again, entry("e3")], clock.advance(seconds=1))).appended
     assert [outcome for outcome, _ in settled] == [Outcome.REPEATED] * 3 + [Outcome.NEW]
     assert [message for _, message in settled[:3]] == [message for _, message in committed]
     assert (await store.log.head()).seq == 4
@@ -160,14 +160,14 @@ async def test_a_cancelled_append_is_committed_whole_or_not_at_all(
         await asyncio.sleep(0)
     appending.cancel()
     await asyncio.gather(appending, return_exceptions=True)
-    settled = await store.log.append([*batch, entry("c")], clock())
+    settled = (await store.log.append([*batch, entry("c")], clock())).appended
     assert len({outcome for outcome, _ in settled[:2]}) == 1
     assert [message.seq for _, message in settled] == [1, 2, 3]
 
 
 async def test_a_large_batch_is_one_batch(store: Store, clock: ManualClock) -> None:
     entries = [entry(f"e{number}", may_repeat=number % 2 == 0) for number in range(1000)]
-    answers = await store.log.append(entries, clock())
+    answers = (await store.log.append(entries, clock())).appended
     assert [message.seq for _, message in answers] == list(range(1, 1001))
     kept = await store.log.find([each.event_id for each in entries])
     assert sorted(map(seq_of, kept.values())) == list(range(1, 1001))
@@ -176,9 +176,10 @@ async def test_a_large_batch_is_one_batch(store: Store, clock: ManualClock) -> N
 async def test_concurrent_appends_stay_dense_and_whole(store: Store, clock: ManualClock) -> None:
     batches = [[entry(f"{batch}-{number}") for number in range(3)] for batch in range(20)]
     answers = await asyncio.gather(*(store.log.append(batch, clock()) for batch in batches))
-    for batch, answer in zip(batches, answers, strict=True):
-        first = seq_of(answer[0].message)
-        assert [(message.event_id, message.seq) for _, message in answer] == [
+    for batch, (appended, head) in zip(batches, answers, strict=True):
+        first = seq_of(appended[0].message)
+        assert head.seq == first + 2
+        assert [(message.event_id, message.seq) for _, message in appended] == [
             (each.event_id, first + place) for place, each in enumerate(batch)
         ]
     assert [message.seq for message in await store.log.read(0, 100)] == list(range(1, 61))
@@ -186,7 +187,7 @@ async def test_concurrent_appends_stay_dense_and_whole(store: Store, clock: Manu
 
 async def test_concurrent_sends_of_one_event_id_make_one_message(store: Store, clock: ManualClock) -> None:
     answers = await asyncio.gather(*(store.log.append([entry("a")], clock()) for _ in range(10)))
-    outcomes = [outcome for [(outcome, _)] in answers]
+    outcomes = [outcome for [(outcome, _)], _ in answers]
     assert sorted(outcomes, key=str) == [Outcome.NEW] + [Outcome.REPEATED] * 9
     assert len(await store.log.read(0, 10)) == 1
 
@@ -264,3 +265,13 @@ async def test_first_owed_is_not_expired(store: Store, publish: Publisher, clock
     assert await store.log.first_owed(ANA, START, clock()) == (short.seq, None, None)
     clock.advance(microseconds=1)
     assert await store.log.first_owed(ANA, START, clock()) == (lasting.seq, None, None)
+
+
+async def test_an_append_tells_the_head_that_it_leaves(store: Store, clock: ManualClock) -> None:
+    await store.subscriptions.join("ana", "team", None)
+    for batch, seq in (([entry("a"), entry("b")], 2), ([entry("a"), entry("c")], 3), ([entry("a")], 3), ([], 3)):
+        commit = await store.log.append(batch, clock())
+        assert commit.head == await store.log.head() == LogHead(epoch=EPOCH, seq=seq, memberships=1)
+    await store.retention.remove_older(clock.advance(seconds=1), 2)
+    commit = await store.log.append([entry("d")], clock())
+    assert commit.head == await store.log.head() == LogHead(epoch=EPOCH, seq=4, purged_through=2, memberships=1)

@@ -40,13 +40,13 @@ class History:
         assert message.seq == len(self.model.log)
 
     async def join(self, user: str, group: str, event_types: tuple[str, ...] | None) -> None:
-        subscription, new = await self.store.subscriptions.join(user, group, event_types)
+        subscription, new, _ = await self.store.subscriptions.join(user, group, event_types)
         assert new == self.model.join(user, group, None if event_types is None else list(event_types))
         [membership] = [each for each in self.model.memberships if (each.user, each.group) == (user, group)]
         assert subscription.joined_after == membership.joined_after
 
     async def leave(self, user: str, group: str) -> None:
-        assert await self.store.subscriptions.leave(user, group) == self.model.leave(user, group)
+        assert (await self.store.subscriptions.leave(user, group) is not None) == self.model.leave(user, group)
 
     async def mark(self, user: str, seqs: list[int]) -> None:
         marked = await self.store.inbox.mark_read(user, TheseSeqs(tuple(seqs)), self.clock())

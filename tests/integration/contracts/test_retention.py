@@ -123,7 +123,7 @@ async def test_the_series_goes_on_after_everything_was_removed(
     await publish_each_second(publish, clock, 3)
     await store.retention.remove_older(clock(), 10)
     assert await store.log.head() == LogHead(epoch=EPOCH, seq=3, purged_through=3)
-    subscription, _ = await store.subscriptions.join("ana", "team", None)
+    subscription, _, _ = await store.subscriptions.join("ana", "team", None)
     assert subscription.joined_after == 3
     assert (await publish(ANA)).seq == 4
 
