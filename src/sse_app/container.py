@@ -20,6 +20,7 @@ from sse_app.hub import Hub
 from sse_app.janitor import Janitor
 from sse_app.node import Node
 from sse_app.opening import StreamOpener
+from sse_app.outbox import OutboxRelay
 from sse_app.publisher import Publisher
 from sse_app.sequencer import Sequencer
 from sse_app.service import HubService
@@ -54,6 +55,7 @@ class Container(containers.DeclarativeContainer):
     feed = providers.Singleton(Feed, store.provided.log, store.provided.subscriptions, hub, unread)
     sequencer = providers.Singleton(Sequencer, store.provided.log, feed, clock)
     publisher = providers.Singleton(Publisher, store.provided.log, sequencer, hub, clock)
+    outbox = providers.Singleton(OutboxRelay, store.provided.outbox, feed, clock)
     ledger = providers.Singleton(DeliveredLedger, store.provided.inbox, hub, clock)
     heartbeat = providers.Singleton(
         Heartbeat,
@@ -89,6 +91,7 @@ class Container(containers.DeclarativeContainer):
         feed=feed,
         sequencer=sequencer,
         publisher=publisher,
+        outbox=outbox,
         opener=opener,
         ledger=ledger,
         unread=unread,
@@ -104,6 +107,7 @@ class Container(containers.DeclarativeContainer):
         streams=hub,
         feed=feed,
         sequencer=sequencer,
+        outbox=outbox,
         service=service,
         heartbeat=heartbeat,
         unread=unread,

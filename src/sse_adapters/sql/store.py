@@ -12,6 +12,7 @@ from sse_adapters.sql.connections import Connections
 from sse_adapters.sql.databases import database_for
 from sse_adapters.sql.inbox import SqlInbox
 from sse_adapters.sql.message_log import SqlMessageLog
+from sse_adapters.sql.outbox import SqlOutbox
 from sse_adapters.sql.retention import SqlRetention
 from sse_adapters.sql.subscriptions import SqlSubscriptions
 
@@ -34,6 +35,7 @@ class SqlStore:
         self._database, parsed = database_for(url)
         self._connections = Connections(self._database, parsed, count=connections, timeout_seconds=timeout_seconds)
         self.log = SqlMessageLog(self._connections)
+        self.outbox = SqlOutbox(self._connections)
         self.inbox = SqlInbox(self._connections)
         self.subscriptions = SqlSubscriptions(self._connections)
         self.retention = SqlRetention(self._connections)
