@@ -8,6 +8,7 @@ RETURNING.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -22,6 +23,9 @@ from sse_adapters.sql.database import Database
 from sse_adapters.sql.errors import UnusableDatabase
 
 T = TypeVar("T")
+
+# The driver's warnings are the server's notes on DDL and upserts; what matters comes as an error.
+logging.getLogger("asyncmy").setLevel(logging.ERROR)
 
 _MIGRATION_WAIT_SECONDS = 600
 _ONE_MIGRATION = text(f"SELECT GET_LOCK(CONCAT('app_sse_migration.', DATABASE()), {_MIGRATION_WAIT_SECONDS})")
