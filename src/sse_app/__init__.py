@@ -9,8 +9,10 @@ from sse_adapters.http.app import http_app
 from sse_adapters.http.options import HttpOptions
 from sse_adapters.http.router import hub_router as _router
 from sse_app.container import build_container
-from sse_app.in_process import Event, EventStream, draft
+from sse_app.in_process import Event, EventStream
 from sse_app.node import Node
+from sse_app.outbox import TransactionOutbox
+from sse_app.sending import draft
 from sse_app.service import HubService
 from sse_app.settings import Settings, SettingsError, load_settings
 from sse_domain.errors import SseError
@@ -27,6 +29,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SseError",
+    "TransactionOutbox",
     "draft",
     "hub_asgi",
     "hub_router",

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from sse_adapters.sql import database_for
 from sse_adapters.sql.migrate import current, downgrade, upgrade
 from sse_adapters.sql.store import open_sql_store
 from sse_app.container import storage_kind
@@ -55,7 +56,7 @@ def _migrate(settings: Settings, options: argparse.Namespace) -> None:
         asyncio.run(downgrade(url, options.revision))
     else:
         options.misused("--down needs --revision: how far back")
-    print(f"{url} is at revision {asyncio.run(current(url)) or 'base'}")
+    print(f"{_shown(url)} is at revision {asyncio.run(current(url)) or 'base'}")
 
 
 def _new_epoch(settings: Settings, options: argparse.Namespace) -> None:
@@ -66,7 +67,7 @@ def _new_epoch(settings: Settings, options: argparse.Namespace) -> None:
             pass
 
     asyncio.run(rename())
-    print(f"{url} has the epoch {epoch}")
+    print(f"{_shown(url)} has the epoch {epoch}")
 
 
 def _config(settings: Settings, options: argparse.Namespace) -> None:
@@ -75,6 +76,11 @@ def _config(settings: Settings, options: argparse.Namespace) -> None:
     for default, now in zip(defaults, describe(settings), strict=True):
         print(f"{now.variable:<{width}}  {now.value or '(empty)'}")
         print(f"{'':<{width}}  {now.purpose} (default: {default.value or 'empty'})")
+
+
+def _shown(url: str) -> str:
+    """Without its password."""
+    return database_for(url)[1].render_as_string()
 
 
 def _database(settings: Settings) -> str:

@@ -10,7 +10,7 @@ from dependency_injector import containers, providers
 from sse_adapters.http.app import http_app
 from sse_adapters.http.options import HttpOptions
 from sse_adapters.memory import MemoryStore
-from sse_adapters.sql.store import SqlStore
+from sse_adapters.sql import SqlStore, UnusableDatabase, database_for
 from sse_app.clock import SystemClock
 from sse_app.connection import StreamFlow
 from sse_app.delivered import DeliveredLedger
@@ -20,6 +20,7 @@ from sse_app.hub import Hub
 from sse_app.janitor import Janitor
 from sse_app.node import Node
 from sse_app.opening import StreamOpener
+from sse_app.outbox import OutboxRelay
 from sse_app.publisher import Publisher
 from sse_app.sequencer import Sequencer
 from sse_app.service import HubService
@@ -27,6 +28,7 @@ from sse_app.settings import Settings, SettingsError
 from sse_app.unread import UnreadWatch
 from sse_domain.delivery import Budget, Caps
 
+MEMORY = "memory://"
 CONCURRENT_READS = 16  # reads of the log that streams may have running at once
 
 
@@ -36,9 +38,14 @@ class Container(containers.DeclarativeContainer):
 
     storage = providers.Callable(lambda url: storage_kind(url), settings.provided.database_url)
     store = providers.Selector(
-        storage,
+        providers.Callable(lambda url: "memory" if url == MEMORY else "sql", settings.provided.database_url),
         memory=providers.Singleton(MemoryStore),
-        sqlite=providers.Singleton(SqlStore, settings.provided.database_url),
+        sql=providers.Singleton(
+            SqlStore,
+            settings.provided.database_url,
+            connections=settings.provided.database_connections,
+            timeout_seconds=settings.provided.database_timeout_seconds,
+        ),
     )
 
     budget = providers.Singleton(Budget, settings.provided.node_buffer_bytes)
@@ -48,6 +55,7 @@ class Container(containers.DeclarativeContainer):
     feed = providers.Singleton(Feed, store.provided.log, store.provided.subscriptions, hub, unread)
     sequencer = providers.Singleton(Sequencer, store.provided.log, feed, clock)
     publisher = providers.Singleton(Publisher, store.provided.log, sequencer, hub, clock)
+    outbox = providers.Singleton(OutboxRelay, store.provided.outbox, feed, clock)
     ledger = providers.Singleton(DeliveredLedger, store.provided.inbox, hub, clock)
     heartbeat = providers.Singleton(
         Heartbeat,
@@ -83,6 +91,7 @@ class Container(containers.DeclarativeContainer):
         feed=feed,
         sequencer=sequencer,
         publisher=publisher,
+        outbox=outbox,
         opener=opener,
         ledger=ledger,
         unread=unread,
@@ -98,6 +107,7 @@ class Container(containers.DeclarativeContainer):
         streams=hub,
         feed=feed,
         sequencer=sequencer,
+        outbox=outbox,
         service=service,
         heartbeat=heartbeat,
         unread=unread,
@@ -118,12 +128,13 @@ class Container(containers.DeclarativeContainer):
 
 
 def storage_kind(url: str) -> str:
-    """Which store a database URL names. Raises SettingsError."""
-    if url == "memory://":
+    """What a database URL names: `memory`, `sqlite`, `postgresql`, `mysql` or `mariadb`. Raises SettingsError."""
+    if url == MEMORY:
         return "memory"
-    if url.startswith("sqlite+aiosqlite://"):
-        return "sqlite"
-    raise SettingsError("SSE_DATABASE_URL: must begin with sqlite+aiosqlite:// or be memory://")
+    try:
+        return database_for(url)[1].get_backend_name()
+    except UnusableDatabase as error:
+        raise SettingsError(f"SSE_DATABASE_URL: {error.detail}") from error
 
 
 def build_container(settings: Settings) -> Container:

@@ -9,19 +9,16 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
+from sse_app.sending import Sending, member_of
 from sse_domain.api import MessagePage, PushService, Receipt
-from sse_domain.errors import InvalidInput
 from sse_domain.inbox import DEFAULT_PAGE, InboxQuery, StatusFilter
-from sse_domain.message import BROADCAST, Draft, Message, Priority, Receiver
+from sse_domain.message import Message, Priority
 from sse_domain.ports import FrameWriter
 from sse_domain.replay import ReplayMode, StreamRequest
-
-Choice = TypeVar("Choice", bound=Enum)
 
 LISTENER_BUFFER = 256  # events a listener may leave untaken before it counts as blocked
 
@@ -119,24 +116,8 @@ def _nothing() -> None:
     """Before a stream is open there is nobody to tell that it drained."""
 
 
-class InProcessHub(PushService):
+class InProcessHub(Sending[Receipt], PushService):
     """Python values in, JSON inside. Every method does what its HTTP counterpart does and raises its errors."""
-
-    async def send_to_user(self, user_id: str, event_type: str, data: Any, **options: Any) -> Receipt:
-        """Send to all streams and the inbox of a user. `options`: persist, priority, ttl (seconds), event_id."""
-        return await self.send(draft(Receiver.user(user_id), event_type, data, **options))
-
-    async def send_to_client(self, client_id: str, event_type: str, data: Any, **options: Any) -> Receipt:
-        """Send to one device or tab. `options` as for `send_to_user`."""
-        return await self.send(draft(Receiver.client(client_id), event_type, data, **options))
-
-    async def send_to_group(self, group: str, event_type: str, data: Any, **options: Any) -> Receipt:
-        """Send to everyone in a group. `options` as for `send_to_user`."""
-        return await self.send(draft(Receiver.group(group), event_type, data, **options))
-
-    async def broadcast(self, event_type: str, data: Any, **options: Any) -> Receipt:
-        """Send to everyone. `options` as for `send_to_user`."""
-        return await self.send(draft(BROADCAST, event_type, data, **options))
 
     async def history(
         self,
@@ -154,10 +135,10 @@ class InProcessHub(PushService):
         """What is visible to the user, by seq (GET /messages); `status="pending"` for what no stream was given yet."""
         query = InboxQuery(
             user_id=user_id,
-            status=None if status is None else _member(StatusFilter, "status", status),
+            status=None if status is None else member_of(StatusFilter, "status", status),
             event_type=event_type,
             group=group,
-            priority=None if priority is None else _member(Priority, "priority", priority),
+            priority=None if priority is None else member_of(Priority, "priority", priority),
             since=since,
             descending=newest_first,
             limit=limit,
@@ -190,7 +171,7 @@ class InProcessHub(PushService):
             event_types=None if event_types is None else tuple(event_types),
             cursor=last_event_id,
             since=since,
-            replay=_member(ReplayMode, "replay", replay),
+            replay=member_of(ReplayMode, "replay", replay),
             unread=unread,
         )
         reader = EventStream(control_events=control_events)
@@ -199,36 +180,3 @@ class InProcessHub(PushService):
             yield reader
         finally:
             stream.leave()
-
-
-def draft(
-    receiver: Receiver,
-    event_type: str,
-    data: Any,
-    *,
-    persist: bool = False,
-    priority: Priority | int = Priority.NORMAL,
-    ttl: float | None = None,
-    event_id: str | None = None,
-) -> Draft:
-    """A draft from Python values: `data` is anything msgspec encodes as JSON. Raises InvalidInput."""
-    try:
-        encoded = msgspec.json.encode(data)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise InvalidInput("data", f"can't be written as JSON: {error}") from error
-    return Draft(
-        receiver=receiver,
-        event_type=event_type,
-        data=encoded,
-        persist=persist,
-        priority=_member(Priority, "priority", priority),
-        ttl=ttl,
-        event_id=event_id,
-    )
-
-
-def _member(kind: type[Choice], field: str, value: object) -> Choice:
-    try:
-        return kind(value)
-    except ValueError:
-        raise InvalidInput(field, f"must be one of {', '.join(str(member.value) for member in kind)}") from None

@@ -14,6 +14,7 @@ from sse_app.feed import Feed
 from sse_app.heartbeat import Heartbeat
 from sse_app.hub import Hub
 from sse_app.janitor import Janitor
+from sse_app.outbox import TICK_SECONDS, OutboxRelay
 from sse_app.sequencer import Sequencer
 from sse_app.service import HubService
 from sse_app.unread import UnreadWatch
@@ -44,6 +45,7 @@ class Node:
         streams: Hub,
         feed: Feed,
         sequencer: Sequencer,
+        outbox: OutboxRelay,
         service: HubService,
         heartbeat: Heartbeat,
         unread: UnreadWatch,
@@ -58,6 +60,7 @@ class Node:
         self._streams = streams
         self._feed = feed
         self._sequencer = sequencer
+        self._outbox = outbox
         self._ledger = ledger
         self._drain_seconds = drain_seconds
         self._work: list[asyncio.Task[None]] = []
@@ -67,6 +70,7 @@ class Node:
             (0.1, unread.flush),
             (1.0, heartbeat.sweep),
             (1.0, feed.catch_up),
+            (TICK_SECONDS, outbox.run),
             (5.0, ledger.flush),
             (cleanup_seconds, janitor.run),
         )
@@ -87,6 +91,7 @@ class Node:
         self.hub.draining = True
         self._end_streams(list(self._streams.connections))
         await self._sequencer.stop()
+        await self._outbox.stop()
         for task in self._work:
             task.cancel()
         await asyncio.gather(*self._work, return_exceptions=True)

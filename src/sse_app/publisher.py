@@ -46,6 +46,13 @@ class Publisher:
             answers += await (self._persist_run(run) if persist else self._ephemeral_run(run))
         return answers
 
+    def entry(self, draft: Draft) -> Entry:
+        """What is to be committed for a draft. Raises EventIdConflict if an ephemeral message has its event_id."""
+        conflict = self._ephemeral_twin(draft)
+        if conflict is not None:
+            raise conflict
+        return self._entry(draft)
+
     async def _persist_run(self, drafts: list[Draft]) -> list[Receipt | SseError]:
         answers: list[Receipt | SseError | None] = [self._ephemeral_twin(draft) for draft in drafts]
         free = [draft for draft, conflict in zip(drafts, answers, strict=True) if conflict is None]
@@ -74,11 +81,11 @@ class Publisher:
     async def _ephemeral_repeat(self, draft: Draft, event_id: str) -> Receipt | SseError | None:
         """The answer to an event_id that was used before; None for a new one."""
         if self._recent.find(event_id) is None and await self._log.find([event_id]):
-            return _conflict(event_id)
+            return EventIdConflict(event_id)
         sent = self._recent.find(event_id)  # perhaps sent while the log was asked
         if sent is None:
             return None
-        return sent.receipt if sent.fingerprint == fingerprint(draft) else _conflict(event_id)
+        return sent.receipt if sent.fingerprint == fingerprint(draft) else EventIdConflict(event_id)
 
     def _accept(self, draft: Draft) -> Message:
         now = self._clock.now()
@@ -95,7 +102,7 @@ class Publisher:
     def _answer(self, sequenced: Sequenced) -> Receipt | SseError:
         outcome, message = sequenced.appended
         if outcome is Outcome.CONFLICT:
-            return _conflict(message.event_id)
+            return EventIdConflict(message.event_id)
         if outcome is Outcome.NEW:
             self.accepted += 1
         return Receipt(
@@ -111,16 +118,12 @@ class Publisher:
         """An id that an ephemeral message was sent under can't be that of a persisted one as well."""
         if draft.event_id is None or self._recent.find(draft.event_id) is None:
             return None
-        return _conflict(draft.event_id)
+        return EventIdConflict(draft.event_id)
 
 
 def new_event_id(now: datetime) -> str:
     """A time-ordered unique id: 48 bits of milliseconds, then 80 random bits, as 32 hex digits."""
     return f"{int(now.timestamp() * 1000):012x}{os.urandom(10).hex()}"
-
-
-def _conflict(event_id: str) -> EventIdConflict:
-    return EventIdConflict(f"event_id {event_id!r} was used for a message with other content")
 
 
 def _ephemeral_receipt(message: Message, *, connections: int, repeated: bool = False) -> Receipt:

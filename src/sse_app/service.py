@@ -14,6 +14,7 @@ from sse_app.feed import Feed
 from sse_app.hub import Hub
 from sse_app.in_process import InProcessHub
 from sse_app.opening import StreamOpener
+from sse_app.outbox import OutboxRelay, TransactionOutbox
 from sse_app.publisher import Publisher
 from sse_app.sequencer import Sequencer
 from sse_app.unread import UnreadWatch
@@ -44,6 +45,7 @@ class HubService(InProcessHub):
         feed: Feed,
         sequencer: Sequencer,
         publisher: Publisher,
+        outbox: OutboxRelay,
         opener: StreamOpener,
         ledger: DeliveredLedger,
         unread: UnreadWatch,
@@ -59,6 +61,7 @@ class HubService(InProcessHub):
         self._feed = feed
         self._sequencer = sequencer
         self._publisher = publisher
+        self._outbox = outbox
         self._opener = opener
         self._ledger = ledger
         self._unread = unread
@@ -74,6 +77,11 @@ class HubService(InProcessHub):
 
     async def send_batch(self, drafts: Sequence[Draft]) -> list[Receipt | SseError]:
         return await self._publisher.send_batch(drafts)
+
+    def outbox(self, transaction: object) -> TransactionOutbox:
+        """Send inside a transaction of your own: an AsyncSession or AsyncConnection of SQLAlchemy on the hub's
+        database."""
+        return TransactionOutbox(transaction, self._publisher, self._outbox)
 
     # The inbox
 
@@ -222,7 +230,7 @@ class HubService(InProcessHub):
             connections=len(self._hub.connections),
             users=sum(1 for user in self._hub.users.values() if user.connections),
             groups=len(self._hub.groups),
-            accepted=self._publisher.accepted,
+            accepted=self._publisher.accepted + self._outbox.accepted,
             delivered=flow.delivered,
             replayed=flow.replayed,
             dropped=flow.dropped + sum(c.delivery.dropped for c in self._hub.connections),

@@ -7,6 +7,7 @@ about a wrong value are all made from what stands here.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
@@ -16,6 +17,7 @@ from msgspec import Meta
 from sse_adapters.http.options import HttpOptions
 
 PREFIX = "SSE_"
+_PASSWORD = re.compile(r"(://[^/@]*?:)[^/@]*(@)")  # in a URL
 
 # Promised for later versions. Silently ignoring one could, for example, leave a server open that its owner believes
 # to be protected.
@@ -31,8 +33,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     database_url: Annotated[
         str,
-        Meta(description="where messages are kept: `sqlite+aiosqlite:///FILE`, or `memory://` to keep nothing"),
+        Meta(
+            description="where messages are kept: `sqlite+aiosqlite:///FILE`, "
+            "`postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE`, `mysql+asyncmy://USER:PASSWORD@HOST/DATABASE`, "
+            "or `memory://` to keep nothing"
+        ),
     ] = "sqlite+aiosqlite:///sse-hub.db"
+    database_connections: Annotated[
+        int,
+        Meta(ge=1, le=1000, description="connections to a database server, to read; to write as many, and one more"),
+    ] = 5
+    database_timeout_seconds: Annotated[
+        float, Meta(ge=1, le=3600, description="seconds after which a database server counts as not answering")
+    ] = 10.0
     host: Annotated[str, Meta(min_length=1, description="address to listen on")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535, description="port to listen on; 0 picks a free one")] = 8000
     allow_unauthenticated: Annotated[
@@ -168,4 +181,4 @@ def _text(value: object) -> str:
         case float():
             return f"{value:g}"
         case _:
-            return str(value)
+            return _PASSWORD.sub(r"\1***\2", str(value))

@@ -43,6 +43,9 @@ class EventIdConflict(SseError):
 
     code = "event_id_conflict"
 
+    def __init__(self, event_id: str) -> None:
+        super().__init__(f"event_id {event_id!r} was used for a message with other content")
+
 
 class UnknownEventId(SseError):
     """An event id or cursor given as a position is not in this log."""

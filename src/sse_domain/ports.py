@@ -88,6 +88,36 @@ class MessageLog(Protocol):
         """Per priority, the lowest seq beyond `after` addressed to exactly `receiver` and not expired, or None."""
 
 
+class Outbox(Protocol):
+    """Messages sent inside transactions of the application's own, until they are in the log (SPEC §6)."""
+
+    @abstractmethod
+    async def put(self, entry: Entry, transaction: object, committing: Callable[[], None]) -> None:
+        """Leave an entry in the caller's transaction: from its commit on it waits to be relayed; if there is none, or
+        it is rolled back to a savepoint before this, the entry was never there.
+
+        `transaction` is an AsyncSession or AsyncConnection of SQLAlchemy on this store's own database; it begins with
+        this unless it has. `committing` is called when it is about to commit. An entry whose content the log already
+        has under its event_id is not left.
+
+        Raises InvalidInput for any other `transaction`, EventIdConflict when the log has other content under the
+        event_id, and whatever the transaction itself raises.
+        """
+
+    @abstractmethod
+    async def waiting(self) -> bool:
+        """Whether any entry waits to be relayed. Cheap, and writes nothing."""
+
+    @abstractmethod
+    async def relay(self, limit: int, now: datetime) -> Commit:
+        """Move up to `limit` waiting entries, in the order they were put in, into the log; answer each, in order.
+
+        One transaction that appends as `MessageLog.append` does. Each entry is moved by one caller only, however many
+        relay at once; what repeats or conflicts with the log is dropped. On StoreUnavailable they may or may not have
+        been moved; none is lost.
+        """
+
+
 class Inbox(Protocol):
     """What users have been given and have read (SPEC §4)."""
 

@@ -238,8 +238,8 @@ async def test_a_database_that_stays_locked_is_told(url: str, file: Path) -> Non
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("postgresql+asyncpg://hub:secret@db/hub", "postgresql.asyncpg: not supported"),
-        ("mysql+asyncmy://hub:secret@db/hub", "mysql.asyncmy: not supported"),
+        ("postgresql+psycopg://hub:secret@db/hub", "postgresql.psycopg: not supported"),
+        ("mysql+aiomysql://hub:secret@db/hub", "mysql.aiomysql: not supported"),
         ("sqlite:///hub.db", "sqlite: not supported"),
         ("sqlite+aiosqlite://", "memory"),
         ("sqlite+aiosqlite:///:memory:", "memory"),

@@ -10,14 +10,20 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
+from sqlalchemy import delete, update
+
 from sse_adapters.memory import MemoryStore
+from sse_adapters.sql.migrate import upgrade
+from sse_adapters.sql.schema import log, metadata
 from sse_adapters.sql.store import open_sql_store
 from sse_domain.message import Draft, Message, Priority, Receiver
 from sse_domain.ports import Entry, Inbox, MessageLog, Outcome, Retention, Subscriptions
 from tests.support.clock import ManualClock
+from tests.support.databases import Kind, session_database
 
 EPOCH = "tests123"
 SQLITE_FILE = "hub.db"
+_UP_TO_DATE: set[str] = set()  # databases whose tables this run has made
 
 
 class Store(Protocol):
@@ -44,10 +50,30 @@ async def open_sqlite_store(directory: Path) -> AsyncIterator[Store]:
         yield store
 
 
+@asynccontextmanager
+async def open_server_store(kind: Kind) -> AsyncIterator[Store]:
+    """On the database that all tests share, as if it were new."""
+    url = session_database(kind)
+    if url not in _UP_TO_DATE:
+        await upgrade(url)
+        _UP_TO_DATE.add(url)
+    async with open_sql_store(url, epoch=EPOCH) as store:
+        async with store._connections.writing() as connection:
+            for table in metadata.tables.values():
+                if table is not log:
+                    await connection.execute(delete(table))
+            await connection.execute(
+                update(log).values(last_seq=0, purged_through=0, latest_created_at=None, clock_setback=0, memberships=0)
+            )
+        yield store
+
+
 # Opens a new, empty store whose log is named EPOCH; files go into the directory, which is empty too.
 STORES: dict[str, Callable[[Path], AbstractAsyncContextManager[Store]]] = {
     "memory": open_memory_store,
     "sqlite": open_sqlite_store,
+    "postgresql": lambda directory: open_server_store("postgresql"),
+    "mysql": lambda directory: open_server_store("mysql"),
 }
 
 

@@ -6,6 +6,7 @@ import secrets
 
 from sse_adapters.memory.inbox import MemoryInbox
 from sse_adapters.memory.message_log import MemoryMessageLog
+from sse_adapters.memory.outbox import MemoryOutbox
 from sse_adapters.memory.retention import MemoryRetention
 from sse_adapters.memory.state import MemoryState
 from sse_adapters.memory.subscriptions import MemorySubscriptions
@@ -21,6 +22,7 @@ class MemoryStore:
     def __init__(self, *, epoch: str | None = None) -> None:
         state = MemoryState(epoch or secrets.token_hex(EPOCH_LENGTH // 2))
         self.log = MemoryMessageLog(state)
+        self.outbox = MemoryOutbox(self.log)
         self.inbox = MemoryInbox(state)
         self.subscriptions = MemorySubscriptions(state)
         self.retention = MemoryRetention(state)

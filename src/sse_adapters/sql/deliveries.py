@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from sqlalchemy import Update, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sse_adapters.sql.dialect import insert_or_raise
+from sse_adapters.sql.databases import database_of
 from sse_adapters.sql.rows import from_delivered, to_delivered
 from sse_adapters.sql.schema import delivered, message
 from sse_domain.inbox import Status
@@ -17,7 +17,6 @@ from sse_domain.ports import Delivered
 _OF_READER = select(delivered).where(
     delivered.c.reader_type == bindparam("reader_type"), delivered.c.reader_id == bindparam("reader_id")
 )
-_RECORD = insert_or_raise(delivered, "normal", "high", "urgent", "seen_at")
 
 
 def _raise_status_of(priority: Priority) -> Update:
@@ -53,4 +52,5 @@ async def record(connection: AsyncConnection, records: Mapping[Receiver, Deliver
     rows = [from_delivered(reader, given) for reader, given in records.items()]
     for raise_status in _RAISE_STATUS:
         await connection.execute(raise_status, rows)
-    await connection.execute(_RECORD, rows)
+    rise = database_of(connection).insert_or_raise(delivered, "normal", "high", "urgent", "seen_at")
+    await connection.execute(rise, rows)

@@ -1,4 +1,4 @@
-"""What goes wrong with a database, in the hub's own terms: the one place where driver errors are translated."""
+"""The one place where driver errors are translated."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ class UnusableDatabase(SseError):
     code = "unusable_database"
 
 
+class Undone(StoreUnavailable):
+    """The transaction was undone whole, and may well succeed when it is tried again at once."""
+
+
 @contextmanager
 def translated_errors() -> Iterator[None]:
     """Raises StoreUnavailable for whatever the driver or the connection pool reports.
@@ -30,11 +34,14 @@ def translated_errors() -> Iterator[None]:
     """
     try:
         yield
+    except Undone as error:
+        logger.warning("the database undid a transaction: %s", _reason(error.__cause__))
+        raise
     except PoolTimeout as error:
         raise StoreUnavailable("the database is too busy") from error
-    except DBAPIError as error:
+    except (DBAPIError, OSError, TimeoutError) as error:
         # Callers over HTTP learn no more than that; whoever runs the hub must learn the reason.
-        logger.error("the database refused: %s", error.orig)
+        logger.error("the database refused: %s", _reason(error))
         raise StoreUnavailable("the database did not answer") from error
 
 
@@ -43,5 +50,9 @@ def translated_start_errors(url: URL) -> Iterator[None]:
     """Raises UnusableDatabase for whatever the driver reports."""
     try:
         yield
-    except DBAPIError as error:
-        raise UnusableDatabase(f"{url.render_as_string()}: {error.orig}") from error
+    except (DBAPIError, OSError, TimeoutError) as error:
+        raise UnusableDatabase(f"{url.render_as_string()}: {_reason(error)}") from error
+
+
+def _reason(error: BaseException | None) -> object:
+    return (error.orig if isinstance(error, DBAPIError) else error) or type(error).__name__

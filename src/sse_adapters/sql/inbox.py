@@ -8,20 +8,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import cache
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sse_adapters.sql.audience import EVERYTHING, LIMIT, every, found, nearest, reach
-from sse_adapters.sql.column_types import UtcDateTime
-from sse_adapters.sql.connections import Connections
+from sse_adapters.sql.audience import EVERYTHING, Reach, ask, first_of_each_priority, nearest, per_span, reach
+from sse_adapters.sql.connections import Connections, tried_again
 from sse_adapters.sql.deliveries import delivered_to, record
 from sse_adapters.sql.lookup import messages_by_seq, seq_before
-from sse_adapters.sql.marks import mark_some_up_to, mark_these, read_floor_of, read_of_these
+from sse_adapters.sql.marks import lock_marks, mark_some_up_to, mark_these, read_floor_of, read_of_these
 from sse_adapters.sql.schema import message
+from sse_adapters.sql.spans import Order
 from sse_adapters.sql.subscriptions import subscriptions_of
 from sse_domain.cursor import START, Positions
 from sse_domain.inbox import (
@@ -44,14 +43,17 @@ RECORDS_AT_ONCE = 500
 MARKS_AT_ONCE = 2000
 
 _KEYS = (message.c.priority, message.c.receiver_type, message.c.receiver_id, message.c.event_type)
-_UNREAD = every(*_KEYS, func.count(), func.min(message.c.expire_at), read=False).group_by(*_KEYS)
-_OLDEST_UNREAD = nearest(found.c.priority, func.min(found.c.id), read=False).group_by(found.c.priority)
+_UNREAD = per_span(
+    lambda in_reach: select(*_KEYS, func.count(), func.min(message.c.expire_at)).where(in_reach).group_by(*_KEYS),
+    read=False,
+)
 
 
 class SqlInbox(Inbox):
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
+    @tried_again
     async def messages(self, query: InboxQuery, delivered: Positions, now: datetime) -> list[InboxEntry]:
         read = None if query.status is None else query.status is StatusFilter.READ
         after, through = _range(query, delivered)
@@ -62,12 +64,11 @@ class SqlInbox(Inbox):
                 after = after.furthest(Positions.level(await seq_before(connection, query.since)))
             lanes = [after[p] if query.priority in (None, p) else None for p in Priority]
             audience = await _audience_of(connection, query.user_id, query.event_type)
-            parameters = reach(audience, lanes, through, now, query.group)
-            parameters |= {"limit": query.limit, "since": query.since}
-            listing = _listing(read, query.descending, query.since is not None)
-            listed = (await connection.execute(listing, parameters)).all()
-            length = page_length((size for _, size in listed), query.limit, MAX_PAGE_BYTES)
-            seqs = [seq for seq, _ in listed[:length]]
+            within = reach(audience, lanes, through, now, query.group)
+            order = Order.FALLING if query.descending else Order.RISING
+            listing = await nearest(connection, within, query.limit, read=read, order=order, since=query.since)
+            length = page_length((found.data_bytes for found in listing), query.limit, MAX_PAGE_BYTES)
+            seqs = [found.seq for found in listing[:length]]
             messages = await messages_by_seq(connection, seqs)
             marked = set(seqs) if read else set()
             if read is None:
@@ -77,32 +78,42 @@ class SqlInbox(Inbox):
             for each in messages
         ]
 
+    @tried_again
     async def unread(self, user_id: str, now: datetime) -> UnreadCounts:
         async with self._connections.reading() as connection:
-            rows = (await connection.execute(_UNREAD, await _unread_reach(connection, user_id, now))).all()
-        return _counts(rows)
+            return _counts(await ask(connection, _UNREAD, await _unread_reach(connection, user_id, now)))
 
+    @tried_again
     async def oldest_unread(self, user_id: str, now: datetime) -> tuple[int | None, ...]:
         async with self._connections.reading() as connection:
-            parameters = await _unread_reach(connection, user_id, now)
-            rows = await connection.execute(_OLDEST_UNREAD, parameters | {"limit": 1})
-        oldest = dict(rows.all())
-        return tuple(oldest.get(priority) for priority in Priority)
+            within = await _unread_reach(connection, user_id, now)
+            return await first_of_each_priority(connection, within, read=False)
 
     async def mark_read(self, user_id: str, selection: ReadSelection, now: datetime) -> int:
         if isinstance(selection, TheseSeqs):
-            async with self._connections.writing() as connection:
-                return await mark_these(connection, await _audience_of(connection, user_id), selection.seqs, now)
+            return await self._mark_these(user_id, selection.seqs, now)
         total, after = 0, START
         while True:
-            async with self._connections.writing() as connection:
-                audience = await _audience_of(connection, user_id)
-                marked = await mark_some_up_to(connection, audience, after, selection.positions, now, MARKS_AT_ONCE)
+            marked = await self._mark_some(user_id, after, selection.positions, now)
             total += len(marked)
             if len(marked) < MARKS_AT_ONCE:
                 return total
             after = Positions.level(marked[-1])
 
+    @tried_again
+    async def _mark_these(self, user_id: str, seqs: Sequence[int], now: datetime) -> int:
+        async with self._connections.writing() as connection:
+            await lock_marks(connection, user_id)
+            return await mark_these(connection, await _audience_of(connection, user_id), seqs, now)
+
+    @tried_again
+    async def _mark_some(self, user_id: str, after: Positions, through: Positions, now: datetime) -> list[int]:
+        async with self._connections.writing() as connection:
+            await lock_marks(connection, user_id)
+            audience = await _audience_of(connection, user_id)
+            return await mark_some_up_to(connection, audience, after, through, now, MARKS_AT_ONCE)
+
+    @tried_again
     async def delivered(self, reader: Receiver) -> Delivered | None:
         async with self._connections.reading() as connection:
             return await delivered_to(connection, reader)
@@ -110,8 +121,12 @@ class SqlInbox(Inbox):
     async def record_delivered(self, records: Mapping[Receiver, Delivered]) -> None:
         rest = iter(records.items())
         while some := dict(islice(rest, RECORDS_AT_ONCE)):
-            async with self._connections.writing() as connection:
-                await record(connection, some)
+            await self._record(some)
+
+    @tried_again
+    async def _record(self, records: Mapping[Receiver, Delivered]) -> None:
+        async with self._connections.writing() as connection:
+            await record(connection, records)
 
 
 async def _audience_of(connection: AsyncConnection, user_id: str, event_type: str | None = None) -> Audience:
@@ -124,7 +139,7 @@ async def _audience_of(connection: AsyncConnection, user_id: str, event_type: st
     )
 
 
-async def _unread_reach(connection: AsyncConnection, user_id: str, now: datetime) -> dict[str, Any]:
+async def _unread_reach(connection: AsyncConnection, user_id: str, now: datetime) -> Reach:
     floor = await read_floor_of(connection, user_id)
     return reach(await _audience_of(connection, user_id), floor, EVERYTHING, now)
 
@@ -141,14 +156,6 @@ def _range(query: InboxQuery, delivered: Positions) -> tuple[Positions, Position
     elif query.status is StatusFilter.SENT:
         through = through.nearest(delivered)
     return after, through
-
-
-@cache
-def _listing(read: bool | None, descending: bool, since: bool) -> Select[Any]:
-    created = message.c.created_at >= bindparam("since", type_=UtcDateTime) if since else None
-    order = found.c.id.desc() if descending else found.c.id
-    listed = nearest(found.c.id, found.c.data_bytes, read=read, descending=descending, where=created)
-    return listed.order_by(order).limit(LIMIT)
 
 
 def _counts(rows: Sequence[Sequence[Any]]) -> UnreadCounts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -10,13 +9,13 @@ from sqlalchemy import bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sse_adapters.sql.column_types import UtcDateTime
-from sse_adapters.sql.dialect import in_json_list
+from sse_adapters.sql.lists import in_list, listed
 from sse_adapters.sql.rows import MESSAGE_COLUMNS, to_message
 from sse_adapters.sql.schema import log, message
 from sse_domain.message import Message
 
-_BY_SEQ = select(*MESSAGE_COLUMNS).where(in_json_list(message.c.id, "seqs"))
-_BY_EVENT_ID = select(*MESSAGE_COLUMNS).where(in_json_list(message.c.event_id, "event_ids"))
+_BY_SEQ = select(*MESSAGE_COLUMNS).where(in_list(message.c.id, "seqs"))
+_BY_EVENT_ID = select(*MESSAGE_COLUMNS).where(in_list(message.c.event_id, "event_ids"))
 
 _SINCE = bindparam("since", type_=UtcDateTime)
 _UNTIL = bindparam("until", type_=UtcDateTime)
@@ -30,7 +29,7 @@ async def messages_by_seq(connection: AsyncConnection, seqs: Sequence[int]) -> l
     """These kept messages, in the order asked."""
     if not seqs:
         return []
-    rows = await connection.execute(_BY_SEQ, {"seqs": json.dumps(seqs)})
+    rows = await connection.execute(_BY_SEQ, {"seqs": listed(seqs)})
     messages = {message.seq: message for message in map(to_message, rows)}
     return [messages[seq] for seq in seqs]
 
@@ -39,7 +38,7 @@ async def messages_by_event_id(connection: AsyncConnection, event_ids: Sequence[
     """The kept messages with these event_ids."""
     if not event_ids:
         return {}
-    rows = await connection.execute(_BY_EVENT_ID, {"event_ids": json.dumps(event_ids, ensure_ascii=False)})
+    rows = await connection.execute(_BY_EVENT_ID, {"event_ids": listed(event_ids)})
     return {message.event_id: message for message in map(to_message, rows)}
 
 

@@ -7,18 +7,19 @@ widens. Only the marks decide, so having no floor is never wrong.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sse_adapters.sql.audience import BEFORE_ALL_TIME, IS_READ, LIMIT, found, nearest, reach
-from sse_adapters.sql.dialect import in_json_list, insert_or_raise
+from sse_adapters.sql.audience import BEFORE_ALL_TIME, IS_READ, nearest, reach
+from sse_adapters.sql.databases import database_of
+from sse_adapters.sql.lists import in_list, listed
 from sse_adapters.sql.rows import HEADER_COLUMNS, to_message
 from sse_adapters.sql.schema import log, message, read_floor, read_mark
+from sse_adapters.sql.spans import Order
 from sse_domain.cursor import Positions
 from sse_domain.inbox import Status
 from sse_domain.message import ReceiverType
@@ -29,29 +30,26 @@ FLOOR_STEP = 1024
 FLOOR_GROWTH = 8
 
 _READ_OF_THESE = select(read_mark.c.seq).where(
-    read_mark.c.user_id == bindparam("user_id"), in_json_list(read_mark.c.seq, "seqs")
+    read_mark.c.user_id == bindparam("user_id"), in_list(read_mark.c.seq, "seqs")
 )
-_UNREAD_OF_THESE = select(*HEADER_COLUMNS).where(in_json_list(message.c.id, "seqs"), ~IS_READ)
-_UNREAD_UP_TO = nearest(found.c.id, found.c.receiver_type, read=False).order_by(found.c.id).limit(LIMIT)
+_UNREAD_OF_THESE = select(*HEADER_COLUMNS).where(in_list(message.c.id, "seqs"), ~IS_READ)
 _RAISE_STATUS = (
     update(message)
-    .where(in_json_list(message.c.id, "seqs"), message.c.status < Status.READ.value)
+    .where(in_list(message.c.id, "seqs"), message.c.status < Status.READ.value)
     .values(status=Status.READ.value)
 )
 _FLOOR = select(read_floor.c.seq).where(read_floor.c.user_id == bindparam("user_id"))
-_RAISE_FLOOR = insert_or_raise(read_floor, "seq")
-_FIRST_UNREAD = nearest(func.min(found.c.id), read=False)
 
 
 async def read_of_these(connection: AsyncConnection, user_id: str, seqs: Sequence[int]) -> set[int]:
     """Which of these messages the user has marked as read."""
-    rows = await connection.execute(_READ_OF_THESE, {"user_id": user_id, "seqs": json.dumps(seqs)})
+    rows = await connection.execute(_READ_OF_THESE, {"user_id": user_id, "seqs": listed(seqs)})
     return set(rows.scalars())
 
 
 async def mark_these(connection: AsyncConnection, audience: Audience, seqs: Sequence[int], now: datetime) -> int:
     """Mark those of these messages that are visible; how many were not marked before."""
-    rows = await connection.execute(_UNREAD_OF_THESE, {"user_id": audience.user_id, "seqs": json.dumps(seqs)})
+    rows = await connection.execute(_UNREAD_OF_THESE, {"user_id": audience.user_id, "seqs": listed(seqs)})
     selected = [unread for unread in map(to_message, rows) if not unread.expired(now) and audience.admits(unread)]
     await _mark(connection, audience, [(unread.seq, unread.receiver.type) for unread in selected])
     return len(selected)
@@ -62,10 +60,9 @@ async def mark_some_up_to(
 ) -> list[int]:
     """Mark the first `limit` of the messages in this range that are visible and not read; their seqs, rising."""
     after = after.furthest(await read_floor_of(connection, audience.user_id))
-    parameters = reach(audience, after, through, now) | {"limit": limit}
-    selected = (await connection.execute(_UNREAD_UP_TO, parameters)).all()
-    await _mark(connection, audience, selected)
-    return [seq for seq, _ in selected]
+    selected = await nearest(connection, reach(audience, after, through, now), limit, read=False, order=Order.RISING)
+    await _mark(connection, audience, [(found.seq, found.receiver_type) for found in selected])
+    return [found.seq for found in selected]
 
 
 async def _mark(connection: AsyncConnection, audience: Audience, unread: Sequence[Sequence[Any]]) -> None:
@@ -74,7 +71,8 @@ async def _mark(connection: AsyncConnection, audience: Audience, unread: Sequenc
         return
     await connection.execute(insert(read_mark), [{"user_id": audience.user_id, "seq": seq} for seq, _ in unread])
     own = [seq for seq, kind in unread if kind == ReceiverType.USER]
-    await connection.execute(_RAISE_STATUS, {"seqs": json.dumps(own)})
+    if own:
+        await connection.execute(_RAISE_STATUS, {"seqs": listed(own)})
     await _raise_read_floor(connection, audience)
 
 
@@ -95,11 +93,23 @@ async def _raise_read_floor(connection: AsyncConnection, audience: Audience) -> 
     step = FLOOR_STEP
     while floor < last_seq:
         through = min(floor + step, last_seq)
-        parameters = reach(audience, Positions.level(floor), Positions.level(through), BEFORE_ALL_TIME)
-        first_unread = (await connection.execute(_FIRST_UNREAD, parameters | {"limit": 1})).scalar()
-        if first_unread is not None:
-            floor = first_unread - 1
+        step_up = reach(audience, Positions.level(floor), Positions.level(through), BEFORE_ALL_TIME)
+        if first_unread := await nearest(connection, step_up, 1, read=False, order=Order.RISING):
+            floor = first_unread[0].seq - 1
             break
         floor, step = through, step * FLOOR_GROWTH
     if floor > before:
-        await connection.execute(_RAISE_FLOOR, {"user_id": audience.user_id, "seq": floor})
+        await _rise(connection, audience.user_id, floor)
+
+
+async def lock_marks(connection: AsyncConnection, user_id: str) -> None:
+    """Until the transaction ends no other one changes this user's marks, or what the user sees of the past.
+
+    Whatever is read to change them must be read after this.
+    """
+    await _rise(connection, user_id, 0)
+
+
+async def _rise(connection: AsyncConnection, user_id: str | None, floor: int) -> None:
+    rise = database_of(connection).insert_or_raise(read_floor, "seq")
+    await connection.execute(rise, {"user_id": user_id, "seq": floor})

@@ -1,8 +1,8 @@
 """Bringing a database's tables to a revision, and saying which it has (`sse-hub migrate`, and every start).
 
-One run at a time: on SQLite each is a single write transaction, so of two processes that start at once the second waits
-and finds the work done; within a process a lock does it, because Alembic keeps the run in module globals. A run has a
-thread of its own, so it may be awaited in a running loop without holding it up.
+One run at a time: of two processes that start at once the second waits (Database.migrating) and finds the work done;
+within a process a lock does it, because Alembic keeps the run in module globals. A run has a thread of its own, so it
+may be awaited in a running loop without holding it up.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
-from sse_adapters.sql.dialect import make_migration_engine, supported_url
+from sse_adapters.sql.databases import database_for
 from sse_adapters.sql.errors import UnusableDatabase, translated_start_errors
 from sse_adapters.sql.schema import VERSION_TABLE
 
@@ -51,20 +51,45 @@ async def current(url: str) -> str | None:
     return await asyncio.to_thread(_run, url, lambda config: _revision(config.attributes["connection"]))
 
 
+async def check(url: str) -> None:
+    """Raises UnusableDatabase, saying what to run, unless the database has the revision that this version needs."""
+    newest = ScriptDirectory.from_config(_config()).get_current_head()
+    revision = await asyncio.to_thread(_run, url, _known_revision)
+    if revision != newest:
+        shown = database_for(url)[1].render_as_string()
+        raise UnusableDatabase(
+            f"{shown}: the tables have revision {revision or 'none'}, and this version of sse-hub needs {newest}; "
+            "run `sse-hub migrate` with the same settings"
+        )
+
+
 def _run(text: str, job: Callable[[Config], T]) -> T:
-    url = supported_url(text)
-    engine = make_migration_engine(url)
-    config = Config()
-    config.set_main_option("script_location", str(_migrations()).replace("%", "%%"))
+    database, url = database_for(text)
+    config = _config()
+
+    def on(connection: Connection) -> T:
+        config.attributes["connection"] = connection
+        return job(config)
+
     try:
-        with _one_run_at_a_time, translated_start_errors(url), engine.begin() as connection:
-            config.attributes["connection"] = connection
-            return job(config)
+        with _one_run_at_a_time, translated_start_errors(url):
+            return database.migrating(url, on)
     except CommandError as error:
         raise UnusableDatabase(f"{url.render_as_string()}: {error}") from error
 
 
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_migrations()).replace("%", "%%"))
+    return config
+
+
 def _migrate(config: Config, change: Callable[[Config, str], None], target: str) -> None:
+    _known_revision(config)
+    change(config, target)
+
+
+def _known_revision(config: Config) -> str | None:
     revision = _revision(config.attributes["connection"])
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if revision is not None and revision not in known:
@@ -72,7 +97,7 @@ def _migrate(config: Config, change: Callable[[Config, str], None], target: str)
             f"the tables have revision {revision}, which this version of sse-hub does not know; "
             "use the version that made them, or a newer one"
         )
-    change(config, target)
+    return revision
 
 
 def _revision(connection: Connection) -> str | None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sse_adapters.sql.connections import Connections
-from sse_adapters.sql.dialect import in_json_list
+from sse_adapters.sql.connections import Connections, tried_again
+from sse_adapters.sql.lists import in_list, listed
 from sse_adapters.sql.schema import delivered, log, message, read_floor, read_mark
 from sse_domain.ports import Retention
 
@@ -23,6 +22,7 @@ class SqlRetention(Retention):
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
+    @tried_again
     async def remove_expired(self, now: datetime, limit: int) -> int:
         expired = (
             select(message.c.id)
@@ -35,6 +35,7 @@ class SqlRetention(Retention):
             await _remove(connection, seqs)
         return len(seqs)
 
+    @tried_again
     async def remove_older(self, than: datetime, limit: int) -> int:
         older = (
             select(message.c.id)
@@ -52,6 +53,7 @@ class SqlRetention(Retention):
             await _remove_floors(connection, purged, limit)
         return len(seqs)
 
+    @tried_again
     async def forget_readers(self, unseen_since: datetime, limit: int) -> int:
         unseen = (
             select(delivered.c.reader_type, delivered.c.reader_id)
@@ -69,14 +71,15 @@ class SqlRetention(Retention):
 async def _remove(connection: AsyncConnection, seqs: Sequence[int]) -> None:
     """Remove these messages with their read marks."""
     if seqs:
-        parameters = {"seqs": json.dumps(seqs)}
-        await connection.execute(delete(message).where(in_json_list(message.c.id, "seqs")), parameters)
-        await connection.execute(delete(read_mark).where(in_json_list(read_mark.c.seq, "seqs")), parameters)
+        parameters = {"seqs": listed(seqs)}
+        await connection.execute(delete(message).where(in_list(message.c.id, "seqs")), parameters)
+        await connection.execute(delete(read_mark).where(in_list(read_mark.c.seq, "seqs")), parameters)
 
 
 async def _remove_floors(connection: AsyncConnection, purged: int, limit: int) -> None:
     """Remove up to `limit` floors that say nothing any more: there is nothing left below them."""
     sunken = select(read_floor.c.user_id).where(read_floor.c.seq <= purged).limit(limit)
     users = (await connection.execute(sunken)).scalars().all()
-    parameters = {"users": json.dumps(users, ensure_ascii=False)}
-    await connection.execute(delete(read_floor).where(in_json_list(read_floor.c.user_id, "users")), parameters)
+    if users:
+        floors = delete(read_floor).where(in_list(read_floor.c.user_id, "users"))
+        await connection.execute(floors, {"users": listed(users)})

@@ -11,8 +11,8 @@ from sqlalchemy import RowMapping, literal
 from sse_adapters.sql import schema
 from sse_domain.cursor import Positions
 from sse_domain.inbox import Status
-from sse_domain.message import Message, Priority, Receiver, ReceiverType
-from sse_domain.ports import Delivered, Membership
+from sse_domain.message import Draft, Message, Priority, Receiver, ReceiverType
+from sse_domain.ports import Delivered, Entry, Membership
 from sse_domain.replay import LogHead
 from sse_domain.subscription import Subscription
 
@@ -73,6 +73,34 @@ def from_message(message: Message) -> dict[str, Any]:
 def to_head(row: Any) -> LogHead:
     """The head of a log, of the row of its table."""
     return LogHead(epoch=row.epoch, seq=row.last_seq, purged_through=row.purged_through, memberships=row.memberships)
+
+
+def to_entry(row: RowMapping) -> Entry:
+    draft = Draft(
+        receiver=Receiver(ReceiverType(row["receiver_type"]), row["receiver_id"] or None),
+        event_type=row["event_type"],
+        data=row["data"].encode(),
+        persist=True,
+        priority=Priority(row["priority"]),
+        ttl=row["ttl"],
+        event_id=row["event_id"] if row["may_repeat"] else None,
+    )
+    return Entry(draft, row["event_id"], row["may_repeat"])
+
+
+def from_entry(entry: Entry) -> dict[str, Any]:
+    """The row of an entry in the outbox. Its place is the database's to give."""
+    kind, identity = entry.draft.receiver
+    return {
+        "event_id": entry.event_id,
+        "may_repeat": entry.may_repeat,
+        "event_type": entry.draft.event_type,
+        "receiver_type": kind.value,
+        "receiver_id": identity or "",
+        "priority": entry.draft.priority.value,
+        "ttl": entry.draft.ttl,
+        "data": entry.draft.data.decode(),
+    }
 
 
 def to_subscription(row: RowMapping) -> Subscription:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sse_adapters.sql.connections import Connections
+from sse_adapters.sql.connections import Connections, tried_again
 from sse_adapters.sql.rows import from_subscription, to_head, to_membership, to_subscription
 from sse_adapters.sql.schema import log, read_floor, subscription
 from sse_domain.ports import Joined, Membership, Subscriptions
@@ -43,6 +43,7 @@ class SqlSubscriptions(Subscriptions):
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
+    @tried_again
     async def join(self, user_id: str, group: str, event_types: tuple[str, ...] | None) -> Joined:
         key = {"user": user_id, "group": group}
         async with self._connections.writing() as connection:
@@ -65,6 +66,7 @@ class SqlSubscriptions(Subscriptions):
                 await connection.execute(delete(read_floor).where(read_floor.c.user_id == user_id))
         return Joined(joined, standing is None, head.memberships)
 
+    @tried_again
     async def leave(self, user_id: str, group: str) -> int | None:
         async with self._connections.writing() as connection:
             version = (await _take_version(connection)).memberships
@@ -77,15 +79,18 @@ class SqlSubscriptions(Subscriptions):
                 return None
         return version
 
+    @tried_again
     async def changed_since(self, version: int, limit: int) -> list[Membership]:
         async with self._connections.reading() as connection:
             rows = await connection.execute(_CHANGED_SINCE, {"since": version, "limit": limit})
         return [to_membership(row) for row in rows.mappings()]
 
+    @tried_again
     async def of_user(self, user_id: str) -> list[Subscription]:
         async with self._connections.reading() as connection:
             return await subscriptions_of(connection, user_id)
 
+    @tried_again
     async def of_group(self, group: str, limit: int) -> list[Subscription]:
         async with self._connections.reading() as connection:
             rows = await connection.execute(_OF_GROUP, {"group_name": group, "limit": limit})

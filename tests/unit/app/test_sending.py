@@ -8,7 +8,7 @@ from datetime import datetime
 
 import pytest
 
-from sse_app.in_process import draft
+from sse_app.sending import draft
 from sse_app.sequencer import Sequencer
 from sse_domain.api import Receipt
 from sse_domain.errors import (

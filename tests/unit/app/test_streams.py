@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sse_app.in_process import draft
+from sse_app.sending import draft
 from sse_domain.cursor import encode_cursor, encode_level
 from sse_domain.errors import ShuttingDown, StoreUnavailable
 from sse_domain.message import BROADCAST, Priority, Receiver

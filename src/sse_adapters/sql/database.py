@@ -1,0 +1,53 @@
+"""What the store must know about a kind of database. docs/databases.md says how to add one."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from sqlalchemy import URL, Connection, Insert, Table
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+T = TypeVar("T")
+
+
+class Database(Protocol):
+    """One kind of database.
+
+    `names` are SQLAlchemy's names of its dialect and `driver` the asynchronous driver. `migrates_itself`: a server that
+    starts brings the tables up to date, because it may be expected to be alone with them. `one_writer`: write
+    transactions exclude each other anyway. `lateral`: see `spans`.
+    """
+
+    names: tuple[str, ...]
+    driver: str
+    example: str
+    migrates_itself: bool = False
+    one_writer: bool = False
+    lateral: bool = False
+
+    @abstractmethod
+    def check(self, url: URL) -> None:
+        """Raises UnusableDatabase for a URL of this kind that can't serve as a store."""
+
+    @abstractmethod
+    def reading(self, url: URL, connections: int, timeout_seconds: float) -> AsyncEngine:
+        """An engine for transactions that see one state of the database throughout, and begin with the newest."""
+
+    @abstractmethod
+    def writing(self, url: URL, connections: int, timeout_seconds: float) -> AsyncEngine:
+        """An engine for transactions whose every statement sees what is committed, and which are durable."""
+
+    @abstractmethod
+    def migrating(self, url: URL, job: Callable[[Connection], T]) -> T:
+        """Run `job` in a transaction while no other process runs one so. Blocks; call it in a thread of its own."""
+
+    @abstractmethod
+    def insert_or_raise(self, table: Table, *columns: str) -> Insert:
+        """Insert a row, or where its key is taken let `columns` rise to the row's values; they never fall."""
+
+    @abstractmethod
+    def undone(self, error: DBAPIError) -> bool:
+        """Whether the database reports that it undid the whole transaction, which may succeed when tried again."""
