@@ -19,10 +19,10 @@ APP_MUTANTS = (
         "memberships learned after messages",
         "feed",
         """        await self._learn(head.memberships)
-        counts = await self._read_up_to((messages[0].seq or 0) - 1 if messages else head.seq)
+        counts = await self._read_up_to(before)
         return counts | await self._publish(messages)
 """,
-        """        counts = await self._read_up_to((messages[0].seq or 0) - 1 if messages else head.seq)
+        """        counts = await self._read_up_to(before)
         counts |= await self._publish(messages)
         await self._learn(head.memberships)
         return counts
@@ -39,8 +39,8 @@ APP_MUTANTS = (
     AppMutant(
         "tick looks at messages only",
         "feed",
-        "head.seq > self._hub.flow.head.seq or head.memberships > self._memberships",
-        "head.seq > self._hub.flow.head.seq",
+        "known = seq <= head.seq <= flow.seq and memberships <= head.memberships <= self._memberships",
+        "known = seq <= head.seq <= flow.seq",
         "test_other_nodes:test_a_join_elsewhere_takes_effect_on_an_open_stream_with_the_tick",
     ),
     AppMutant(
@@ -63,5 +63,69 @@ APP_MUTANTS = (
         "if s.group not in changed)",
         "if True)",
         "test_other_nodes:test_what_is_learned_while_a_stream_opens_stays_known",
+    ),
+    # A log that is set back or replaced.
+    AppMutant(
+        "log set back keeps its name",
+        "feed",
+        "            self._set_back = head.epoch",
+        "            pass",
+        "test_replaced_log:test_all_nodes_take_the_one_new_name",
+    ),
+    AppMutant(
+        "name that could not be given forgotten",
+        "feed",
+        "            self._set_back = head.epoch",
+        "            self._set_back = head.epoch\n        else:\n            self._set_back = ''",
+        "test_replaced_log:test_until_it_has_another_name_no_stream_opens",
+    ),
+    AppMutant(
+        "where the log ended before an append not looked at",
+        "feed",
+        "if self._replaced(head, before):",
+        "if self._replaced(head, head.seq):",
+        "test_replaced_log:test_the_first_append_after_finds_it_however_far_it_goes",
+    ),
+    AppMutant(
+        "memberships set back not looked at",
+        "feed",
+        "or head.memberships < self._memberships",
+        "",
+        "test_replaced_log:test_memberships_are_as_the_log_has_them",
+    ),
+    AppMutant(
+        "memberships of the log before kept",
+        "feed",
+        "self._hub.forget_users()",
+        "pass",
+        "test_replaced_log:test_a_stream_that_opens_meanwhile_begins_on_the_log_that_there_is_then",
+    ),
+    AppMutant(
+        "what the log before gave recorded",
+        "feed",
+        "self._ledger.forget()",
+        "pass",
+        "test_replaced_log:test_what_was_given_of_what_is_gone_does_not_count_as_given",
+    ),
+    AppMutant(
+        "recorded before the log is looked at",
+        "node",
+        "await self._feed.catch_up()",
+        "pass",
+        "test_replaced_log:test_what_was_given_of_what_is_gone_does_not_count_as_given",
+    ),
+    AppMutant(
+        "opening goes on with what it found before",
+        "opening",
+        "if self._hub.flow.head.epoch != epoch:",
+        "if False:",
+        "test_replaced_log:test_a_stream_that_opens_meanwhile_begins_on_the_log_that_there_is_then",
+    ),
+    AppMutant(
+        "streams open on a log without a name",
+        "opening",
+        "epoch = self._hub.flow.head.epoch or (await self._feed.catch_up()).epoch",
+        "epoch = self._hub.flow.head.epoch",
+        "test_replaced_log:test_until_it_has_another_name_no_stream_opens",
     ),
 )

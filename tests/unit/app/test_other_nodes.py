@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sse_adapters.memory import MemoryStore
 from sse_app.feed import READ_CHANGES
-from sse_app.in_process import draft
+from sse_app.sending import draft
 from sse_domain.message import Receiver
 from sse_domain.ports import Entry
 from tests.unit.app.conftest import FakeClock, Parts, RecordingWriter, start_parts
@@ -220,6 +220,7 @@ class Scenario:
             subscriptions=Interleaved(self._store.subscriptions, self._other.turn),
             inbox=self._store.inbox,
             retention=self._store.retention,
+            outbox=self._store.outbox,
         )
         node = await start_parts(self._other.clock, store=store)
         feed = node.container.feed()
