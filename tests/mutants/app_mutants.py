@@ -9,6 +9,7 @@ from tests.mutants.patched import Mutant
 AppMutant = partial(Mutant, package="sse_app")
 
 INTERLEAVED = "test_other_nodes:test_no_message_beyond_a_join_is_missed_whatever_the_interleaving"
+NEW = "test_lost_replies:test_after_a_lost_reply_a_message_without_an_id_is_what_it_is_new"
 
 APP_MUTANTS = (
     # What other nodes change.
@@ -127,5 +128,44 @@ APP_MUTANTS = (
         "epoch = self._hub.flow.head.epoch or (await self._feed.catch_up()).epoch",
         "epoch = self._hub.flow.head.epoch",
         "test_replaced_log:test_until_it_has_another_name_no_stream_opens",
+    ),
+    # Commits whose reply is lost.
+    AppMutant(
+        "no second try",
+        "sequencer",
+        'log.warning("a commit is tried once more: %s", error.detail)',
+        "raise",
+        "test_lost_replies:test_a_batch_with_a_lost_reply_is_answered_one_by_one_whatever_others_commit_meanwhile",
+    ),
+    AppMutant(
+        "second try does not look for the first",
+        "sequencer",
+        "replace(entry, may_repeat=True) for entry in entries",
+        "entry for entry in entries",
+        NEW,
+    ),
+    AppMutant(
+        "own first try taken for a publisher's",
+        "sequencer",
+        "if outcome is Outcome.REPEATED and not entry.may_repeat:",
+        "if False:",
+        NEW,
+    ),
+    AppMutant(
+        "a publisher's repeat taken for our own",
+        "sequencer",
+        "if outcome is Outcome.REPEATED and not entry.may_repeat:",
+        "if outcome is Outcome.REPEATED:",
+        "test_lost_replies:test_after_a_lost_reply_a_message_with_an_id_may_be_a_repeat",
+    ),
+    AppMutant(
+        "what the first try committed left to the tick", "feed", "if messages else head.seq", "if messages else 0", NEW
+    ),
+    AppMutant(
+        "what is committed answered as failed",
+        "sequencer",
+        'log.warning("what was just committed reaches this node\'s streams later: %s", error.detail)',
+        "raise",
+        "test_lost_replies:test_what_is_committed_is_answered_so_though_the_log_cannot_be_read_after",
     ),
 )
