@@ -50,13 +50,23 @@ class Container(containers.DeclarativeContainer):
 
     budget = providers.Singleton(Budget, settings.provided.node_buffer_bytes)
     flow = providers.Singleton(StreamFlow, store.provided.log, clock, budget, CONCURRENT_READS)
-    hub = providers.Singleton(Hub, flow)
+    hub = providers.Singleton(
+        Hub, flow, retry_ms=settings.provided.retry_ms, return_seconds=settings.provided.drain_seconds
+    )
     unread = providers.Singleton(UnreadWatch, store.provided.inbox, hub, clock)
-    feed = providers.Singleton(Feed, store.provided.log, store.provided.subscriptions, hub, unread)
+    ledger = providers.Singleton(DeliveredLedger, store.provided.inbox, hub, clock)
+    feed = providers.Singleton(
+        Feed,
+        message_log=store.provided.log,
+        identity=store.provided.log,
+        subscriptions=store.provided.subscriptions,
+        hub=hub,
+        unread=unread,
+        ledger=ledger,
+    )
     sequencer = providers.Singleton(Sequencer, store.provided.log, feed, clock)
     publisher = providers.Singleton(Publisher, store.provided.log, sequencer, hub, clock)
     outbox = providers.Singleton(OutboxRelay, store.provided.outbox, feed, clock)
-    ledger = providers.Singleton(DeliveredLedger, store.provided.inbox, hub, clock)
     heartbeat = providers.Singleton(
         Heartbeat,
         hub,
@@ -115,7 +125,6 @@ class Container(containers.DeclarativeContainer):
         janitor=janitor,
         cleanup_seconds=settings.provided.cleanup_seconds,
         drain_seconds=settings.provided.drain_seconds,
-        retry_ms=settings.provided.retry_ms,
     )
 
     http_options = providers.Singleton(

@@ -28,6 +28,10 @@ class DeliveredLedger:
         """A stream has ended: what it was given is due to be written."""
         self._note(connection)
 
+    def forget(self) -> None:
+        """What was given came from a log that is no longer there: none of it may be recorded."""
+        self._due.clear()
+
     async def of(self, reader: Receiver) -> Delivered | None:
         """What this reader has been given up to now, or None if it was never seen. Raises StoreUnavailable."""
         records = [await self._inbox.delivered(reader), self._due.get(reader)]
@@ -53,7 +57,8 @@ class DeliveredLedger:
                 self._note(connection)
         waiting = list(self._due.items())
         for start in range(0, len(waiting), RECORDS_AT_ONCE):
-            records = dict(waiting[start : start + RECORDS_AT_ONCE])
+            some = waiting[start : start + RECORDS_AT_ONCE]
+            records = {reader: record for reader, record in some if self._due.get(reader) is record}
             await self._inbox.record_delivered(records)
             for reader, record in records.items():
                 if self._due.get(reader) is record:  # unless it grew while it was written

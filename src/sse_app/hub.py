@@ -8,6 +8,7 @@ messages into its lanes instead.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -49,8 +50,10 @@ class UserStreams:
 class Hub:
     """Every method is synchronous, so each is atomic on the event loop."""
 
-    def __init__(self, flow: StreamFlow) -> None:
+    def __init__(self, flow: StreamFlow, *, retry_ms: int, return_seconds: float) -> None:
         self.flow = flow
+        self._retry_ms = retry_ms
+        self._return_seconds = return_seconds
         self.connections: dict[Connection, None] = {}  # by age
         self.users: dict[str, UserStreams] = {}
         self.clients: dict[str, set[Connection]] = {}
@@ -92,6 +95,12 @@ class Hub:
             user = self.users[audience.user_id]
             user.connections.discard(connection)
             self._release(audience.user_id, user)
+
+    def end(self, streams: Iterable[Connection], reason: str) -> None:
+        """End streams, each with a time of its own to return: whoever takes them on is not stormed."""
+        for connection in tuple(streams):
+            pause = random.uniform(0, self._return_seconds)  # noqa: S311  (spreads load; guards nothing)
+            connection.end(reason, reconnect=True, retry_ms=self._retry_ms + int(pause * 1000))
 
     def publish(self, messages: Sequence[Message]) -> list[int]:
         """Fan out messages that this node has just applied, in order; to how many streams each was handed.
@@ -135,9 +144,13 @@ class Hub:
                 if group not in connection.delivery.audience.groups:
                     _discard(self.groups, group, connection)
 
+    def forget_users(self) -> None:
+        """Forget every membership, when no stream is open. Streams that are opening must begin again."""
+        self.users.clear()
+
     def _release(self, user_id: str, user: UserStreams) -> None:
-        if not (user.connections or user.opening):
-            self.users.pop(user_id, None)
+        if not (user.connections or user.opening) and self.users.get(user_id) is user:
+            del self.users[user_id]
 
     def _candidates(self, message: Message) -> Collection[Connection]:
         kind, identity = message.receiver

@@ -8,7 +8,6 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from sse_app.connection import Connection
 from sse_app.delivered import DeliveredLedger
 from sse_app.feed import Feed
 from sse_app.heartbeat import Heartbeat
@@ -53,7 +52,6 @@ class Node:
         janitor: Janitor,
         cleanup_seconds: float,
         drain_seconds: float,
-        retry_ms: int,
     ) -> None:
         self.hub = service
         self._store = store
@@ -64,14 +62,13 @@ class Node:
         self._ledger = ledger
         self._drain_seconds = drain_seconds
         self._work: list[asyncio.Task[None]] = []
-        self._retry_ms = retry_ms
-        self._periodic: tuple[tuple[float, Callable[[], Awaitable[None]]], ...] = (
+        self._periodic: tuple[tuple[float, Callable[[], Awaitable[object]]], ...] = (
             (0.1, heartbeat.beat),
             (0.1, unread.flush),
             (1.0, heartbeat.sweep),
             (1.0, feed.catch_up),
             (TICK_SECONDS, outbox.run),
-            (5.0, ledger.flush),
+            (5.0, self._record_delivered),
             (cleanup_seconds, janitor.run),
         )
 
@@ -89,7 +86,7 @@ class Node:
     async def __aexit__(self, *error: object) -> None:
         """End what is still open, finish what was taken, close the store."""
         self.hub.draining = True
-        self._end_streams(list(self._streams.connections))
+        self._streams.end(self._streams.connections, "shutdown")
         await self._sequencer.stop()
         await self._outbox.stop()
         for task in self._work:
@@ -97,7 +94,7 @@ class Node:
         await asyncio.gather(*self._work, return_exceptions=True)
         await self._streams.flow.stop()
         try:
-            await self._ledger.flush()
+            await self._record_delivered()
         except Unavailable as reason:
             log.warning("what was delivered last could not be recorded: %s", reason.detail)
         await self._store.close()
@@ -109,20 +106,17 @@ class Node:
         while self._streams.connections:
             streams = list(self._streams.connections)
             random.shuffle(streams)
-            self._end_streams(streams[: -(-len(streams) // waves)])
+            self._streams.end(streams[: -(-len(streams) // waves)], "shutdown")
             waves -= 1
             if waves:
                 await asyncio.sleep(WAVE_SECONDS)
 
-    def _end_streams(self, streams: list[Connection]) -> None:
-        """End streams, each with a time of its own to return, over as long as the drain takes: whoever takes them on is
-        not stormed."""
-        for connection in streams:
-            pause = random.uniform(0, self._drain_seconds)  # noqa: S311  (spreads load; guards nothing)
-            connection.end("shutdown", reconnect=True, retry_ms=self._retry_ms + int(pause * 1000))
+    async def _record_delivered(self) -> None:
+        await self._feed.catch_up()  # it may find that what was given is not of this log, and not to be recorded in it
+        await self._ledger.flush()
 
 
-async def _every(seconds: float, job: Callable[[], Awaitable[None]]) -> None:
+async def _every(seconds: float, job: Callable[[], Awaitable[object]]) -> None:
     while True:
         await asyncio.sleep(seconds)
         try:

@@ -52,9 +52,14 @@ class StreamOpener:
     async def open(self, request: StreamRequest, writer: FrameWriter) -> Connection:
         """Open a stream into `writer`. Raises StoreUnavailable, with nothing written and nothing registered."""
         async with self._turns:
-            return await self._open(request, writer)
+            connection = None
+            while connection is None:
+                connection = await self._open(request, writer)
+            return connection
 
-    async def _open(self, request: StreamRequest, writer: FrameWriter) -> Connection:
+    async def _open(self, request: StreamRequest, writer: FrameWriter) -> Connection | None:
+        """None if the log was replaced meanwhile: then what was found out is of one that is no longer there."""
+        epoch = self._hub.flow.head.epoch or (await self._feed.catch_up()).epoch
         with self._hub.opening(request.user_id) as user:
             if request.user_id is not None and not user.loaded:
                 user.load(await self._subscriptions.of_user(request.user_id))
@@ -62,6 +67,8 @@ class StreamOpener:
             counts = None
             if request.user_id is not None:
                 counts = await self._inbox.unread(request.user_id, self._clock.now())
+            if self._hub.flow.head.epoch != epoch:
+                return None
             # No awaits from here on: the position, the first frames and the registration are one step for the feed.
             audience = Audience(
                 client_id=request.client_id or secrets.token_urlsafe(12),
@@ -117,9 +124,7 @@ class StreamOpener:
         if request.cursor is None and request.since is None:
             return await self._start_anew(request, reset=None)
         # A cursor may come from another process on the same log: judge it by the log, not by what this feed has seen.
-        head = await self._log.head()
-        if self._feed.behind(head):
-            await self._feed.catch_up()
+        head = await self._feed.catch_up()
         reset: ResetReason | None = None
         if request.cursor is not None:
             judged = judge_cursor(request.cursor, head)

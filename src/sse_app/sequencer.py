@@ -3,6 +3,9 @@
 One writer task. While a commit runs, the submissions that arrive queue up and become the next transaction together, so
 a lone send is committed at once and a storm is committed in large batches, with no timer between. Seq is assigned by
 the log inside the transaction; answers are given only after the commit, and after the feed has applied it.
+
+When the database does not answer, the commit may have been carried out all the same. Appending the same once more
+settles that: what is found to be there already is this very commit, and its senders need not know.
 """
 
 from __future__ import annotations
@@ -10,14 +13,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
 
 from sse_app.clock import Clock
 from sse_app.feed import Feed
-from sse_domain.errors import Overloaded, ShuttingDown, SseError, Unavailable
-from sse_domain.ports import Appended, Entry, MessageLog, Outcome
+from sse_domain.errors import Overloaded, ShuttingDown, SseError, StoreUnavailable, Unavailable
+from sse_domain.message import Message
+from sse_domain.ports import Appended, Commit, Entry, MessageLog, Outcome
+from sse_domain.replay import LogHead
 
 log = logging.getLogger("sse_hub.sequencer")
 
@@ -96,8 +102,8 @@ class Sequencer:
         entries = [entry for submission in submissions for entry in submission.entries]
         try:
             async with self._feed.turn:
-                appended, head = await self._log.append(entries, self._clock.now())
-                handed = await self._feed.apply(head, [a.message for a in appended if a.outcome is Outcome.NEW])
+                appended, head = await self._append(entries)
+                handed = await self._apply(head, [a.message for a in appended if a.outcome is Outcome.NEW])
         except Exception as error:
             # One bad commit must not stop the writer; its senders learn of it, the next ones are tried afresh.
             if not isinstance(error, Unavailable):
@@ -107,11 +113,30 @@ class Sequencer:
                 if not submission.answer.done():
                     submission.answer.set_exception(failure)
             return
-        results = iter(appended)
+        results = (_result(entry, fate, handed) for entry, fate in zip(entries, appended, strict=True))
         for submission in submissions:
-            answer = [
-                Sequenced(a, handed.get(a.message.seq or 0, 0) if a.outcome is Outcome.NEW else 0)
-                for a in islice(results, len(submission.entries))
-            ]
+            answer = list(islice(results, len(submission.entries)))
             if not submission.answer.done():
                 submission.answer.set_result(answer)
+
+    async def _append(self, entries: Sequence[Entry]) -> Commit:
+        try:
+            return await self._log.append(entries, self._clock.now())
+        except StoreUnavailable as error:
+            log.warning("a commit is tried once more: %s", error.detail)
+            return await self._log.append([replace(entry, may_repeat=True) for entry in entries], self._clock.now())
+
+    async def _apply(self, head: LogHead, new: Sequence[Message]) -> Mapping[int, int]:
+        """To how many streams each message was handed, by seq. Whatever comes of it, the messages are committed."""
+        try:
+            return await self._feed.apply(head, new)
+        except Unavailable as error:
+            log.warning("what was just committed reaches this node's streams later: %s", error.detail)
+            return {}
+
+
+def _result(entry: Entry, appended: Appended, handed: Mapping[int, int]) -> Sequenced:
+    outcome, message = appended
+    if outcome is Outcome.REPEATED and not entry.may_repeat:
+        outcome = Outcome.NEW  # nobody else knows this id: what it repeats is our own first try
+    return Sequenced(Appended(outcome, message), handed.get(message.seq or 0, 0) if outcome is Outcome.NEW else 0)

@@ -88,6 +88,18 @@ class MessageLog(Protocol):
         """Per priority, the lowest seq beyond `after` addressed to exactly `receiver` and not expired, or None."""
 
 
+class LogIdentity(Protocol):
+    """The log's name, for a log that is found to have been set back while nodes stood on it."""
+
+    @abstractmethod
+    async def rename(self, old: str, new: str, through: int) -> None:
+        """Give the log the epoch `new` if it still has `old`.
+
+        In the same transaction every record of what a reader was given that lies beyond `through`, where the log was
+        seen to end, is brought back to it: more was given only of what is no longer there.
+        """
+
+
 class Outbox(Protocol):
     """Messages sent inside transactions of the application's own, until they are in the log (SPEC §6)."""
 

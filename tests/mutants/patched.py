@@ -1,4 +1,4 @@
-"""Run a test against a copy of the domain with one line changed, in memory: nothing on disk is touched."""
+"""Run a test against a copy of the domain or the application with one line changed, in memory: no file is touched."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import CodeType, ModuleType
 
-# What must be imported anew to see the patch: the domain, and the tests that drive it.
-_AFFECTED = ("sse_domain", "tests.unit.domain")
+# What must be imported anew to see a patch: the package, and the tests that drive it.
+_TESTS = {"sse_domain": "tests.unit.domain", "sse_app": "tests.unit.app"}
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A seeded bug: in `module`, `old` becomes `new`. `witness` is the test that must notice, `module:name`."""
+    """A seeded bug: in `module` of `package`, `old` becomes `new`. `witness` is the test that must notice,
+    `module:name`."""
 
     name: str
     module: str
     old: str
     new: str
     witness: str = "test_delivery_machine:DeliveryMachine"
+    package: str = "sse_domain"
 
     def __str__(self) -> str:
         return self.name.replace(" ", "-")
@@ -32,7 +34,7 @@ class Mutant:
 
 class _Patch(MetaPathFinder, Loader):
     def __init__(self, mutant: Mutant) -> None:
-        self._name = f"sse_domain.{mutant.module}"
+        self._name = f"{mutant.package}.{mutant.module}"
         spec = importlib.util.find_spec(self._name)
         assert spec is not None
         assert spec.origin is not None
@@ -51,19 +53,23 @@ class _Patch(MetaPathFinder, Loader):
 
 
 @contextmanager
-def patched(mutant: Mutant | None) -> Iterator[None]:
-    """While this lasts, imports give fresh copies of the domain and its tests; with the mutant's bug, if any."""
+def patched(package: str, mutant: Mutant | None) -> Iterator[str]:
+    """While this lasts, imports give fresh copies of the package and its tests; with the mutant's bug, if any.
+
+    Gives the package of the tests.
+    """
     patch = None if mutant is None else _Patch(mutant)
-    aside = {name: module for name, module in sys.modules.items() if name.startswith(_AFFECTED)}
+    affected = (package, _TESTS[package])
+    aside = {name: module for name, module in sys.modules.items() if name.startswith(affected)}
     for name in aside:
         del sys.modules[name]
     if patch is not None:
         sys.meta_path.insert(0, patch)
     try:
-        yield
+        yield _TESTS[package]
     finally:
         if patch is not None:
             sys.meta_path.remove(patch)
-        for name in [name for name in sys.modules if name.startswith(_AFFECTED)]:
+        for name in [name for name in sys.modules if name.startswith(affected)]:
             del sys.modules[name]
         sys.modules.update(aside)

@@ -17,7 +17,7 @@ from sse_adapters.sql.migrate import upgrade
 from sse_adapters.sql.schema import log, metadata
 from sse_adapters.sql.store import open_sql_store
 from sse_domain.message import Draft, Message, Priority, Receiver
-from sse_domain.ports import Entry, Inbox, MessageLog, Outcome, Retention, Subscriptions
+from sse_domain.ports import Entry, Inbox, LogIdentity, MessageLog, Outcome, Retention, Subscriptions
 from tests.support.clock import ManualClock
 from tests.support.databases import Kind, session_database
 
@@ -26,11 +26,15 @@ SQLITE_FILE = "hub.db"
 _UP_TO_DATE: set[str] = set()  # databases whose tables this run has made
 
 
+class Log(MessageLog, LogIdentity, Protocol):
+    """Both are of one adapter."""
+
+
 class Store(Protocol):
     """One adapter per driven port, all over the same messages."""
 
     @property
-    def log(self) -> MessageLog: ...
+    def log(self) -> Log: ...
     @property
     def inbox(self) -> Inbox: ...
     @property

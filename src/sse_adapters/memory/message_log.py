@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 
@@ -10,12 +11,12 @@ from sse_adapters.memory.state import MemoryState
 from sse_domain.cursor import Positions
 from sse_domain.delivery import HIGHEST_FIRST
 from sse_domain.message import BROADCAST, Message, Priority, Receiver, ReceiverType, accept, same_content
-from sse_domain.ports import Appended, Commit, Entry, MessageLog, Outcome
+from sse_domain.ports import Appended, Commit, Entry, LogIdentity, MessageLog, Outcome
 from sse_domain.replay import LogHead, ReadRequest, ReplayPage, page_length
 from sse_domain.subscription import Audience
 
 
-class MemoryMessageLog(MessageLog):
+class MemoryMessageLog(MessageLog, LogIdentity):
     """Appends are atomic and in order because nothing here awaits. Looking an event_id up costs nothing, so
     `may_repeat` is not needed to save it."""
 
@@ -80,6 +81,13 @@ class MemoryMessageLog(MessageLog):
             return next((message.seq for message in messages if not message.expired(now)), None)
 
         return tuple(map(first, Priority))
+
+    async def rename(self, old: str, new: str, through: int) -> None:
+        state = self._state
+        if state.epoch == old:
+            state.epoch = new
+            for reader, given in state.delivered.items():
+                state.delivered[reader] = replace(given, positions=given.positions.nearest(Positions.level(through)))
 
 
 def _receivers(audience: Audience) -> list[Receiver]:

@@ -54,3 +54,10 @@ async def record(connection: AsyncConnection, records: Mapping[Receiver, Deliver
         await connection.execute(raise_status, rows)
     rise = database_of(connection).insert_or_raise(delivered, "normal", "high", "urgent", "seen_at")
     await connection.execute(rise, rows)
+
+
+async def bring_back(connection: AsyncConnection, seq: int) -> None:
+    """Bring every record that lies beyond `seq` back to it."""
+    for priority in Priority:
+        position = delivered.c[priority.name.lower()]
+        await connection.execute(update(delivered).where(position > seq).values({position: seq}))

@@ -5,25 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, update
 
 from sse_adapters.sql.appending import append_entries
 from sse_adapters.sql.audience import EVERYTHING, first_of_each_priority, nearest, reach, reach_of
 from sse_adapters.sql.connections import Connections, tried_again
+from sse_adapters.sql.deliveries import bring_back
 from sse_adapters.sql.lookup import messages_by_event_id, messages_by_seq, seq_before
 from sse_adapters.sql.rows import MESSAGE_COLUMNS, to_head, to_message
 from sse_adapters.sql.schema import log, message
 from sse_adapters.sql.spans import LIMIT, Order
 from sse_domain.cursor import Positions
 from sse_domain.message import Message, Receiver
-from sse_domain.ports import Commit, Entry, MessageLog
+from sse_domain.ports import Commit, Entry, LogIdentity, MessageLog
 from sse_domain.replay import LogHead, ReadRequest, ReplayPage, page_length
 from sse_domain.subscription import Audience
 
 _READ = select(*MESSAGE_COLUMNS).where(message.c.id > bindparam("after")).order_by(message.c.id).limit(LIMIT)
 
 
-class SqlMessageLog(MessageLog):
+class SqlMessageLog(MessageLog, LogIdentity):
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
@@ -69,3 +70,10 @@ class SqlMessageLog(MessageLog):
     async def first_owed(self, receiver: Receiver, after: Positions, now: datetime) -> tuple[int | None, ...]:
         async with self._connections.reading() as connection:
             return await first_of_each_priority(connection, reach_of(receiver, after, EVERYTHING, now), read=None)
+
+    @tried_again
+    async def rename(self, old: str, new: str, through: int) -> None:
+        async with self._connections.writing() as connection:
+            renamed = await connection.execute(update(log).where(log.c.epoch == old).values(epoch=new))
+            if renamed.rowcount:
+                await bring_back(connection, through)

@@ -11,7 +11,7 @@ import pytest
 
 from sse_domain.cursor import START, Positions
 from sse_domain.message import BROADCAST, Draft, Message, Priority, Receiver
-from sse_domain.ports import Entry, Outcome
+from sse_domain.ports import Delivered, Entry, Outcome
 from sse_domain.replay import LogHead
 from tests.support.clock import MICROSECOND, ManualClock
 from tests.support.stores import EPOCH, Publisher, Store, seq_of
@@ -275,3 +275,32 @@ async def test_an_append_tells_the_head_that_it_leaves(store: Store, clock: Manu
     await store.retention.remove_older(clock.advance(seconds=1), 2)
     commit = await store.log.append([entry("d")], clock())
     assert commit.head == await store.log.head() == LogHead(epoch=EPOCH, seq=4, purged_through=2, memberships=1)
+
+
+# Its identity
+
+
+async def test_a_log_is_renamed_by_who_knows_its_name_and_by_one_of_many(store: Store, publish: Publisher) -> None:
+    await publish(ANA)
+    await store.log.rename("otherlog", "newname0", through=1)
+    assert (await store.log.head()).epoch == EPOCH
+    names = [f"newname{number}" for number in range(8)]
+    await asyncio.gather(*(store.log.rename(EPOCH, name, through=1) for name in names))
+    assert (await store.log.head()).epoch in names
+    assert (await store.log.head()).seq == 1
+
+
+async def test_with_another_name_what_was_given_of_the_log_before_is_forgotten(
+    store: Store, clock: ManualClock
+) -> None:
+    given = {
+        ANA: Delivered(Positions(7, 2, 4), clock()),
+        Receiver.client("ana"): Delivered(Positions(3, 3, 3), clock()),
+        Receiver.user("bob"): Delivered(Positions(0, 3, 10), clock()),
+    }
+    await store.inbox.record_delivered(given)
+    await store.log.rename("otherlog", "newname0", through=1)
+    assert [(await store.inbox.delivered(reader)) for reader in given] == list(given.values())
+    await store.log.rename(EPOCH, "newname0", through=3)
+    kept = [await store.inbox.delivered(reader) for reader in given]
+    assert [record and record.positions for record in kept] == [(3, 2, 3), (3, 3, 3), (0, 3, 3)]

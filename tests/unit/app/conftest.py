@@ -113,9 +113,12 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-async def start_parts(clock: FakeClock, **settings: object) -> Parts:
+async def start_parts(clock: FakeClock, *, store: object | None = None, **settings: object) -> Parts:
+    """A started node. Nodes with the same `store` are nodes of one hub."""
     container = build_container(Settings(database_url="memory://", **settings))  # type: ignore[arg-type]
     container.clock.override(providers.Object(clock))
+    if store is not None:
+        container.store.override(providers.Object(store))
     await container.feed().start()
     return Parts(container, clock)
 

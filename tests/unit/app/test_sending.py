@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from datetime import datetime
 
 import pytest
 
 from sse_app.sending import draft
-from sse_app.sequencer import Sequencer
 from sse_domain.api import Receipt
 from sse_domain.errors import (
     EventIdConflict,
     InvalidInput,
     ShuttingDown,
     SseError,
-    StoreUnavailable,
     UnknownEventId,
 )
 from sse_domain.message import BROADCAST, Receiver
-from sse_domain.ports import Appended, Entry
+from sse_domain.ports import Entry
 from tests.unit.app.conftest import Parts
 
 ADA = Receiver.user("ada")
@@ -73,34 +69,6 @@ async def test_generated_ids_are_ordered_by_time(node: Parts) -> None:
         ids.append((await node.hub.send_to_user("ada", "t", 1)).event_id)
         node.clock.advance(0.001)
     assert ids == sorted(ids)
-
-
-class TornLog:
-    """Commits, then loses the reply: the worst that a database can do to a sender."""
-
-    def __init__(self, parts: Parts) -> None:
-        self._real = parts.container.store().log
-        self.fail = True
-
-    async def append(self, entries: Sequence[Entry], now: datetime) -> list[Appended]:
-        appended: list[Appended] = await self._real.append(entries, now)
-        if self.fail:
-            raise StoreUnavailable("the reply was lost")
-        return appended
-
-
-async def test_a_lost_commit_reply_is_settled_by_sending_again_and_delivered_once(node: Parts) -> None:
-    _, writer = await node.open(user_id="ada")
-    torn = TornLog(node)
-    sequencer: Sequencer = node.container.sequencer()
-    sequencer._log = torn  # type: ignore[assignment]
-    with pytest.raises(StoreUnavailable):
-        await node.hub.send_to_user("ada", "one", 1, persist=True, event_id="e1")
-    torn.fail = False
-    again = await node.hub.send_to_user("ada", "one", 1, persist=True, event_id="e1")
-    assert (again.seq, again.repeated) == (1, True)
-    await node.hub.send_to_user("ada", "two", 2, persist=True)
-    assert writer.types == ["one", "two"], "the next commit found the hole and filled it from the log"
 
 
 async def test_what_another_process_committed_is_found_by_the_tick(node: Parts) -> None:
