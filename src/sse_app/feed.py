@@ -65,9 +65,8 @@ class Feed:
             await self._publish(messages)
 
     async def _publish(self, messages: Sequence[Message]) -> list[int]:
-        counts = await publish_in_runs(self._hub, messages)
-        self._unread.published(messages)
-        return counts
+        self._unread.published(messages)  # first, for what follows may be broken off between its runs
+        return await publish_in_runs(self._hub, messages)
 
 
 async def publish_in_runs(hub: Hub, messages: Sequence[Message]) -> list[int]:
