@@ -85,13 +85,17 @@ class StreamFlow:
         if len(self.readers) < self._concurrent_reads:
             reader = asyncio.get_running_loop().create_task(self._read_for_all())
             self.readers.add(reader)
-            reader.add_done_callback(self.readers.discard)
 
     async def _read_for_all(self) -> None:
-        while self._waiting:
-            connection, request = self._waiting.popleft()
-            if not connection.closed:
-                await self._read(connection, request)
+        reader = asyncio.current_task()
+        assert reader is not None
+        try:
+            while self._waiting:
+                connection, request = self._waiting.popleft()
+                if not connection.closed:
+                    await self._read(connection, request)
+        finally:  # at once, and not by a callback: whoever asks for a read just then must not count on this reader
+            self.readers.discard(reader)
 
     async def _read(self, connection: Connection, request: ReadRequest) -> None:
         delivery = connection.delivery

@@ -34,8 +34,8 @@ class DeliveredLedger:
 
     async def of(self, reader: Receiver) -> Delivered | None:
         """What this reader has been given up to now, or None if it was never seen. Raises StoreUnavailable."""
-        records = [await self._inbox.delivered(reader), self._due.get(reader)]
-        records += [Delivered(c.given(), self._clock.now()) for c in self._streams_of(reader)]
+        # What is due may be written, and be due no more, after the store has read its answer: so look before and after.
+        records = [*self._noted(reader), await self._inbox.delivered(reader), *self._noted(reader)]
         known = [record for record in records if record is not None]
         if not known:
             return None
@@ -69,6 +69,11 @@ class DeliveredLedger:
         for reader in connection.readers():
             before = self._due.get(reader)
             self._due[reader] = record if before is None else _merge(before, record)
+
+    def _noted(self, reader: Receiver) -> list[Delivered | None]:
+        """What is known of a reader beside the inbox."""
+        streams = self._streams_of(reader)
+        return [self._due.get(reader), *(Delivered(stream.given(), self._clock.now()) for stream in streams)]
 
     def _streams_of(self, reader: Receiver) -> list[Connection]:
         kind, identity = reader

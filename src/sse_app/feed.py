@@ -164,8 +164,8 @@ class Feed:
         return counts
 
     async def _publish(self, messages: Sequence[Message]) -> dict[int, int]:
+        self._unread.published(messages)  # first, for what follows may be broken off between its runs
         counts = await publish_in_runs(self._hub, messages)
-        self._unread.published(messages)
         return {message.seq or 0: count for message, count in zip(messages, counts, strict=True)}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 
@@ -66,10 +66,14 @@ class Publisher:
         ]
 
     async def _ephemeral_run(self, drafts: list[Draft]) -> list[Receipt | SseError]:
-        outcomes: list[Message | Receipt | SseError] = []
-        for draft in drafts:
-            answer = None if draft.event_id is None else await self._ephemeral_repeat(draft, draft.event_id)
-            outcomes.append(self._accept(draft) if answer is None else answer)
+        asked = [d.event_id for d in drafts if d.event_id is not None and self._recent.find(d.event_id) is None]
+        stored: Mapping[str, Message] | SseError
+        try:
+            stored = await self._log.find(asked) if asked else {}
+        except SseError as error:
+            stored = error
+        # No await from here on: what is remembered as sent is also handed out, and a repeat is told from its first.
+        outcomes = [self._ephemeral_outcome(draft, stored) for draft in drafts]
         fresh = [outcome for outcome in outcomes if isinstance(outcome, Message)]
         self.accepted += len(fresh)
         counts = iter(await publish_in_runs(self._hub, fresh))
@@ -78,14 +82,18 @@ class Publisher:
             for outcome in outcomes
         ]
 
-    async def _ephemeral_repeat(self, draft: Draft, event_id: str) -> Receipt | SseError | None:
-        """The answer to an event_id that was used before; None for a new one."""
-        if self._recent.find(event_id) is None and await self._log.find([event_id]):
-            return EventIdConflict(event_id)
-        sent = self._recent.find(event_id)  # perhaps sent while the log was asked
-        if sent is None:
-            return None
-        return sent.receipt if sent.fingerprint == fingerprint(draft) else EventIdConflict(event_id)
+    def _ephemeral_outcome(
+        self, draft: Draft, stored: Mapping[str, Message] | SseError
+    ) -> Message | Receipt | SseError:
+        """A new message, or the answer to an event_id that was used before. `stored` is what the log knows of them."""
+        if draft.event_id is None:
+            return self._accept(draft)
+        sent = self._recent.find(draft.event_id)
+        if sent is not None:
+            return sent.receipt if sent.fingerprint == fingerprint(draft) else EventIdConflict(draft.event_id)
+        if isinstance(stored, SseError):
+            return stored
+        return EventIdConflict(draft.event_id) if draft.event_id in stored else self._accept(draft)
 
     def _accept(self, draft: Draft) -> Message:
         now = self._clock.now()

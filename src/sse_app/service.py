@@ -122,9 +122,10 @@ class HubService(InProcessHub):
             selection = UpTo(await self._up_to(user_id, up_to))
         else:
             selection = UpTo(Positions.level(MAX_SEQ))
-        marked = await self._inbox.mark_read(user_id, selection, self._clock.now())
-        if marked:
-            self._unread.changed(user_id)
+        try:
+            marked = await self._inbox.mark_read(user_id, selection, self._clock.now())
+        finally:
+            self._unread.changed(user_id)  # also when the answer was lost
         return MarkedRead(marked=marked, unread=await self._inbox.unread(user_id, self._clock.now()))
 
     async def unread(self, user_id: str) -> UnreadCounts:

@@ -85,3 +85,23 @@ async def test_draining_ends_every_stream_with_its_own_time_to_return(clock: Fak
     await node.container.node().drain()
     assert all(writer.closed == ("shutdown", True) for writer in writers)
     assert not await node.hub.ready()
+
+
+async def test_what_is_written_while_the_store_is_asked_is_not_forgotten(
+    node: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream, _ = await node.open(client_id="kiosk")
+    await node.hub.broadcast("t", 1, persist=True)
+    stream.leave()
+    await node.hub.broadcast("meanwhile", 2, persist=True)
+    ledger, inbox = node.container.ledger(), node.container.store().inbox
+    delivered = inbox.delivered
+
+    async def answered_late(reader: Receiver) -> Delivered | None:
+        answer = await delivered(reader)
+        await ledger.flush()
+        return answer
+
+    monkeypatch.setattr(inbox, "delivered", answered_late)
+    _, back = await node.open(client_id="kiosk")
+    assert back.types == ["meanwhile"]

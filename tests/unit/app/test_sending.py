@@ -120,3 +120,31 @@ async def test_a_backlog_beyond_its_bytes_is_refused_whole(node: Parts) -> None:
     codes = [a.code if isinstance(a, SseError) else "sent" for batch in answers for a in batch]  # type: ignore[union-attr]
     assert codes == ["sent"] * 300 + ["overloaded"] * 100
     assert node.container.sequencer().backlog == 0
+
+
+async def test_a_failing_look_up_costs_an_ephemeral_message_only_its_own_answer(
+    node: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, writer = await node.open(user_id="ada")
+    log = node.container.store().log
+    find, failing = log.find, ["b"]
+
+    async def find_or_fail(event_ids: Sequence[str]) -> object:
+        if set(failing) & set(event_ids):
+            raise StoreUnavailable("gone")
+        return await find(event_ids)
+
+    monkeypatch.setattr(log, "find", find_or_fail)
+    drafts = [
+        draft(ADA, "committed", 1, persist=True),
+        draft(ADA, "a", 2, event_id="a"),
+        draft(ADA, "b", 3, event_id="b"),
+        draft(ADA, "unnamed", 4),
+    ]
+    answers = await node.hub.send_batch(drafts)
+    assert isinstance(answers[0], Receipt), "it is committed, whatever becomes of the others"
+    assert isinstance(answers[2], StoreUnavailable)
+    failing.clear()
+    again = [draft for draft, answer in zip(drafts, answers, strict=True) if isinstance(answer, StoreUnavailable)]
+    assert all(isinstance(answer, Receipt) for answer in await node.hub.send_batch(again))
+    assert sorted(writer.types) == ["a", "b", "committed", "unnamed"]

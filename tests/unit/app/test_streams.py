@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from sse_app.sending import draft
 from sse_domain.cursor import encode_cursor, encode_level
 from sse_domain.errors import ShuttingDown, StoreUnavailable
 from sse_domain.message import BROADCAST, Priority, Receiver
-from sse_domain.replay import ReplayMode
+from sse_domain.replay import ReplayMode, StreamRequest
 from tests.unit.app.conftest import FakeClock, Parts, RecordingWriter, start_parts
 
 
@@ -292,3 +293,25 @@ async def test_a_client_disconnected_while_its_stream_opens_is_ended(
     _, writer = await node.open(user_id="ada", client_id="phone")
     assert writer.closed == ("disconnected", False)
     assert not node.container.hub().connections
+
+
+async def test_a_read_asked_for_as_the_last_reader_ends_is_made(node: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    await node.hub.send_to_user("ada", "t", 1, persist=True)
+    flow, log = node.container.flow(), node.container.store().log
+    monkeypatch.setattr(flow, "_concurrent_reads", 1)
+    replay, go = log.replay, asyncio.Event()
+
+    async def when_told(*arguments: Any) -> Any:
+        await go.wait()
+        return await replay(*arguments)
+
+    monkeypatch.setattr(log, "replay", when_told)
+    first, second = RecordingWriter(), RecordingWriter()
+    await node.hub.open(StreamRequest(user_id="ada"), first)
+    await asyncio.sleep(0)
+    go.set()
+    await asyncio.sleep(0)  # the first stream is served in this turn of the loop
+    assert first.types == ["t"]
+    await node.hub.open(StreamRequest(user_id="ada", replay=ReplayMode.UNREAD), second)
+    await node.settle()
+    assert second.types == ["t"]

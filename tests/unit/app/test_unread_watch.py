@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
+import pytest
+
+from sse_app.feed import RUN_MESSAGES
+from sse_app.in_process import draft
+from sse_domain.errors import StoreUnavailable
+from sse_domain.message import Receiver
+from sse_domain.ports import Entry
 from tests.unit.app.conftest import Parts
+
+ADA = Receiver.user("ada")
 
 
 async def test_counts_are_told_after_they_change_and_only_then(node: Parts) -> None:
@@ -65,3 +77,39 @@ async def test_a_second_stream_does_not_keep_the_first_from_being_told(node: Par
     await node.container.unread().flush()
     assert [told["total"] for told in first.told("sse.unread")] == [1]
     assert second.told("sse.unread") == []
+
+
+async def test_counts_are_told_also_after_a_mark_whose_answer_was_lost(
+    node: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await node.hub.send_to_user("ada", "a", 1, persist=True)
+    _, writer = await node.open(user_id="ada", unread=True)
+    await node.container.unread().flush()
+    inbox = node.container.store().inbox
+    mark = inbox.mark_read
+
+    async def lose_the_answer(*arguments: Any) -> int:
+        await mark(*arguments)
+        raise StoreUnavailable("the reply was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inbox, "mark_read", lose_the_answer)
+        with pytest.raises(StoreUnavailable):
+            await node.hub.mark_read("ada", everything=True)
+    assert (await node.hub.mark_read("ada", everything=True)).marked == 0
+    await node.container.unread().flush()
+    assert [told["total"] for told in writer.told("sse.unread")] == [0]
+
+
+async def test_counts_are_told_also_when_a_catch_up_is_broken_off(node: Parts) -> None:
+    _, writer = await node.open(user_id="ada", unread=True)
+    await node.container.unread().flush()
+    elsewhere = [Entry(draft(ADA, "a", n, persist=True), f"x{n}", may_repeat=False) for n in range(RUN_MESSAGES + 1)]
+    await node.container.store().log.append(elsewhere, node.clock.now())
+    catching_up = asyncio.create_task(node.container.feed().catch_up())
+    await asyncio.sleep(0)
+    catching_up.cancel()
+    await asyncio.gather(catching_up, return_exceptions=True)
+    assert len(writer.given) == RUN_MESSAGES, "the first run was handed out, and the rest was not"
+    await node.container.unread().flush()
+    assert [told["total"] for told in writer.told("sse.unread")] == [RUN_MESSAGES + 1]
