@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -13,6 +14,7 @@ from sse_domain.errors import (
     InvalidInput,
     ShuttingDown,
     SseError,
+    StoreUnavailable,
     UnknownEventId,
 )
 from sse_domain.message import BROADCAST, Receiver

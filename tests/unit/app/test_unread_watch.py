@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sse_app.feed import RUN_MESSAGES
-from sse_app.in_process import draft
+from sse_app.sending import draft
 from sse_domain.errors import StoreUnavailable
 from sse_domain.message import Receiver
 from sse_domain.ports import Entry
