@@ -53,7 +53,7 @@ class OutboxRelay:
             self._account_for(appended)
 
     async def stop(self) -> None:
-        """Finish the relay that is under way, and begin no other: the rest is left to other nodes, or the next start."""
+        """Finish the relay that is under way, and begin no other: the rest is left to other nodes or the next start."""
         self._stopped = True
         self._committing.set()
         if self._looking is not None:
