@@ -54,9 +54,10 @@ async def relay_all(store: Store, clock: ManualClock, limit: int = 100) -> list[
     """Everything that waits, in as many relays as it takes."""
     moved: list[Appended] = []
     while await store.outbox.waiting():
-        answers = await store.outbox.relay(limit, clock())
-        assert 0 < len(answers) <= limit
-        moved += answers
+        appended, head = await store.outbox.relay(limit, clock())
+        assert 0 < len(appended) <= limit
+        assert head == await store.log.head()
+        moved += appended
     return moved
 
 
@@ -70,7 +71,7 @@ async def ids_in_log(store: Store) -> list[str]:
 
 async def test_an_empty_outbox_has_nothing_to_relay(store: Store, clock: ManualClock) -> None:
     assert not await store.outbox.waiting()
-    assert await store.outbox.relay(10, clock()) == []
+    assert (await store.outbox.relay(10, clock())) == ([], await store.log.head())
     assert await ids_in_log(store) == []
 
 
@@ -83,14 +84,14 @@ async def test_what_is_committed_is_in_the_log_once_and_in_order(
     await caller.commit()
     assert await store.outbox.waiting()
     assert await ids_in_log(store) == ["before"]
-    moved = await store.outbox.relay(10, clock())
+    moved = await relay_all(store, clock)
     assert [(outcome, message.event_id, message.seq) for outcome, message in moved] == [
         (Outcome.NEW, "a", 2),
         (Outcome.NEW, "b", 3),
         (Outcome.NEW, "c", 4),
     ]
     assert not await store.outbox.waiting()
-    assert await store.outbox.relay(10, clock()) == []
+    assert (await store.outbox.relay(10, clock())) == ([], await store.log.head())
     await publish(ANA, event_id="after")
     assert await ids_in_log(store) == ["before", "a", "b", "c", "after"]
 
@@ -102,13 +103,11 @@ async def test_a_message_is_what_was_put_in_as_of_its_relay(
     store: Store, caller: Transaction, clock: ManualClock, receiver: Receiver
 ) -> None:
     data = '{"b": 1.0, "a": "\\u0000 é 😀"}'.encode()
-    draft = Draft(
-        receiver=receiver, event_type="a.b", data=data, persist=True, priority=Priority.URGENT, ttl=0.25
-    )
+    draft = Draft(receiver=receiver, event_type="a.b", data=data, persist=True, priority=Priority.URGENT, ttl=0.25)
     await put(store, caller, "e", draft=draft)
     await caller.commit()
     clock.advance(seconds=3600)
-    [(_, message)] = await store.outbox.relay(10, clock())
+    [(_, message)] = await relay_all(store, clock)
     assert message == Message(
         event_id="e",
         seq=1,
@@ -126,7 +125,7 @@ async def test_a_message_is_what_was_put_in_as_of_its_relay(
 async def test_the_limit_bounds_what_is_moved_at_once(store: Store, caller: Transaction, clock: ManualClock) -> None:
     await put(store, caller, "a", "b", "c", "d", "e")
     await caller.commit()
-    moved = [len(await store.outbox.relay(2, clock())) for _ in range(4)]
+    moved = [len((await store.outbox.relay(2, clock())).appended) for _ in range(4)]
     assert moved == [2, 2, 1, 0]
     assert await ids_in_log(store) == ["a", "b", "c", "d", "e"]
 
@@ -324,7 +323,7 @@ async def test_of_several_relays_at_once_one_moves_each_message(
     async def relay_while(committing: asyncio.Task[None], by: SqlStore) -> list[str]:
         moved = []
         while not committing.done() or await by.outbox.waiting():
-            moved += [message.event_id for _, message in await by.outbox.relay(3, clock())]
+            moved += [message.event_id for _, message in (await by.outbox.relay(3, clock())).appended]
         return moved
 
     try:
