@@ -46,18 +46,20 @@ class OutboxRelay:
 
     async def run(self) -> None:
         """Move all that waits into the log and apply it. Raises StoreUnavailable; what then still waits stays."""
-        while await self._outbox.waiting():
+        while not self._stopped and await self._outbox.waiting():
             async with self._feed.turn:
                 appended, head = await self._outbox.relay(RELAY_MESSAGES, self._clock.now())
                 await self._feed.apply(head, [a.message for a in appended if a.outcome is Outcome.NEW])
             self._account_for(appended)
 
     async def stop(self) -> None:
-        """Look no more. What waits is left to another node, or to the next start."""
+        """Finish the relay that is under way, and begin no other: the rest is left to other nodes or the next start."""
         self._stopped = True
+        self._committing.set()
         if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+            await self._looking
+        async with self._feed.turn:  # the tick's
+            pass
 
     def _look_soon(self) -> None:
         """A transaction of this process is about to commit messages."""
@@ -70,7 +72,7 @@ class OutboxRelay:
     async def _look(self) -> None:
         try:
             pause = 0.0
-            while pause < TICK_SECONDS or self._committing.is_set():
+            while not self._stopped and (pause < TICK_SECONDS or self._committing.is_set()):
                 with suppress(TimeoutError):
                     async with asyncio.timeout(pause):
                         await self._committing.wait()

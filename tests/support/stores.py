@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import delete, update
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from sse_adapters.memory import MemoryStore
 from sse_adapters.sql.migrate import upgrade
 from sse_adapters.sql.schema import log, metadata
-from sse_adapters.sql.store import open_sql_store
+from sse_adapters.sql.store import SqlStore, open_sql_store
 from sse_domain.message import Draft, Message, Priority, Receiver
-from sse_domain.ports import Entry, Inbox, LogIdentity, MessageLog, Outcome, Retention, Subscriptions
+from sse_domain.ports import Entry, Inbox, LogIdentity, MessageLog, Outbox, Outcome, Retention, Subscriptions
 from tests.support.clock import ManualClock
 from tests.support.databases import Kind, session_database
 
@@ -35,6 +36,8 @@ class Store(Protocol):
 
     @property
     def log(self) -> Log: ...
+    @property
+    def outbox(self) -> Outbox: ...
     @property
     def inbox(self) -> Inbox: ...
     @property
@@ -79,6 +82,18 @@ STORES: dict[str, Callable[[Path], AbstractAsyncContextManager[Store]]] = {
     "postgresql": lambda directory: open_server_store("postgresql"),
     "mysql": lambda directory: open_server_store("mysql"),
 }
+
+
+@asynccontextmanager
+async def open_callers_engine(store: Store, directory: Path) -> AsyncIterator[AsyncEngine]:
+    """An application's own engine, set up by nobody, on the database whose transactions the store's outbox goes by: the
+    store's own, or for the one in memory any at all."""
+    url = store._url if isinstance(store, SqlStore) else f"sqlite+aiosqlite:///{directory / 'application.db'}"
+    engine = create_async_engine(url)
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
 
 
 def seq_of(message: Message) -> int:
