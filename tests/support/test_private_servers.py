@@ -125,7 +125,7 @@ asyncio.run(run())
 def start_run(kind: type[DatabaseProcess]) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", A_RUN, kind.__name__],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        cwd=Path(__file__).parents[2],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
