@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from tests.integration.browser.demo_page import DemoPage
 from tests.integration.browser.native_stream import NativeStream
 from tests.integration.browser.restarts import database_url
 from tests.support.http import HubApi, open_api
+from tests.support.missing import missing
 from tests.support.server_process import ServerProcess, run_server
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -35,10 +35,7 @@ RETRY_SETTINGS = {"SSE_RETRY_MS": "50", "SSE_DRAIN_SECONDS": "0"}
 def chromium() -> Path:
     """The browser's program. Without it the tests skip; in CI, where it was to be installed, they fail."""
     if not CHROMIUM.exists():
-        missing = f"no browser at {CHROMIUM}: scripts/install-browser installs it"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
+        missing(f"no browser at {CHROMIUM}: scripts/install-test-tools installs it")
     return CHROMIUM
 
 

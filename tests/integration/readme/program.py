@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
+from tests.support.missing import missing
 
 PATIENCE_SECONDS = 30.0
 _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"  # where Debian has servers; not on every user's PATH
@@ -96,8 +96,5 @@ def installed(name: str) -> str:
     """The path of a program that must be installed: without it the test is skipped, or failed when `CI=true`."""
     path = shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", os.defpath), _SYSTEM_PATH)))
     if path is None:
-        missing = f"{name} is not installed; scripts/install-test-tools installs it"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
+        missing(f"{name} is not installed; scripts/install-test-tools installs it")
     return path
