@@ -11,11 +11,12 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, delete, event, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
 
 from sse_adapters.sql import SqlStore
+from sse_adapters.sql.schema import log, outbox
 from sse_domain.errors import EventIdConflict, InvalidInput, StoreUnavailable
 from sse_domain.message import BROADCAST, Draft, Message, Priority, Receiver
 from sse_domain.ports import Appended, Entry, Outcome
@@ -28,6 +29,7 @@ ANA = Receiver.user("ana")
 DRAFT = Draft(receiver=ANA, event_type="note", data=b'{"a": 1}', persist=True)
 
 SQL = [name for name in STORES if name != "memory"]
+SERVERS = [name for name in SQL if name != "sqlite"]
 # SQLite has one writer at a time, so there a transaction that has put something in holds up everybody else's.
 MANY_WRITERS = [name for name in STORES if name != "sqlite"]
 
@@ -334,6 +336,28 @@ async def test_of_several_relays_at_once_one_moves_each_message(
         await other.close()
     assert sorted(chain.from_iterable(moved)) == sorted(event_ids)
     assert await ids_in_log(store) == event_ids
+
+
+@pytest.mark.parametrize("store", SERVERS, indirect=True)
+async def test_a_relay_looks_at_what_waits_only_when_no_other_can_be_at_it(
+    store: SqlStore, caller: Transaction, engine: AsyncEngine, clock: ManualClock
+) -> None:
+    await put(store, caller, "a", "b")
+    await caller.commit()
+    at_the_lock = asyncio.Event()
+
+    def notice(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        if "FOR UPDATE" in statement or statement.startswith("UPDATE"):
+            at_the_lock.set()
+
+    event.listen(store._connections._appender.sync_engine, "before_cursor_execute", notice)
+    async with engine.begin() as other:  # takes the log's lock and both messages, as another relay would
+        await other.execute(update(log).values(last_seq=log.c.last_seq))
+        relaying = asyncio.create_task(store.outbox.relay(10, clock()))
+        await at_the_lock.wait()
+        await other.execute(delete(outbox))
+    assert (await relaying).appended == []
+    assert await ids_in_log(store) == []
 
 
 async def test_relays_and_appends_share_one_dense_log(
