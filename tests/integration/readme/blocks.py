@@ -30,6 +30,7 @@ BLOCKS: Mapping[str, Block] = {
     "in a browser": Block("js", "const stream = new EventSource("),  # run by the browser tests
     "in-process": Block("python", "import asyncio"),
     "what in-process prints": Block("", "2\n"),
+    "in a transaction": Block("python", "async with AsyncSession"),
     "in Litestar": Block("python", "from litestar import"),
     "on a database server": Block("sh", "export SSE_DATABASE_URL="),
     "nginx": Block("nginx", "upstream sse_hub {"),

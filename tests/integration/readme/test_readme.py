@@ -8,10 +8,16 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from textwrap import indent
+from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import Integer, String, select
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, mapped_column
 
+from sse_app import Settings, open_hub
 from tests.integration.readme.blocks import BLOCKS, README, ROOT, block, fenced, named
 from tests.integration.readme.program import installed, run_program
 from tests.integration.readme.settings_table import with_settings
@@ -106,6 +112,43 @@ async def test_the_program_of_ones_own_prints_what_is_shown(tmp_path: Path) -> N
     async with run_program(sys.executable, "-c", block("in-process"), directory=tmp_path) as program:
         assert await program.end() == 0
     assert program.output == block("what in-process prints")
+
+
+async def test_what_a_transaction_sends_is_given_to_its_user(tmp_path: Path) -> None:
+    class Base(DeclarativeBase):
+        pass
+
+    class Order(Base):
+        __tablename__ = "orders"
+        id = mapped_column(Integer, primary_key=True)
+        user_id = mapped_column(String)
+        amount = mapped_column(Integer)
+
+    url = f"sqlite+aiosqlite:///{tmp_path / 'app.db'}"
+    engine = create_async_engine(url)
+    async with engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+    names: dict[str, Any] = {"AsyncSession": AsyncSession, "Order": Order, "engine": engine}
+    exec(f"async def run(hub):\n{indent(block('in a transaction'), '    ')}", names)  # noqa: S102 - README's own
+    async with open_hub(Settings(database_url=url)) as hub, hub.listen(user_id="ada") as stream:
+        await names["run"](hub)
+        event = await anext(stream)
+    assert (event.event_type, event.data) == ("order.placed", {"amount": 12})
+    async with AsyncSession(engine) as session:
+        assert (await session.scalars(select(Order.amount))).all() == [12]
+    await engine.dispose()
+
+
+async def test_the_outbox_example_tells_of_the_orders_that_are_placed(tmp_path: Path) -> None:
+    example = ROOT / "examples" / "outbox.py"
+    for first in (1, 3):
+        async with run_program(sys.executable, str(example), directory=tmp_path) as program:
+            assert await program.end() == 0
+        assert program.output.splitlines() == [
+            f"placed {{'order': {first}, 'amount': 12}}",
+            "refused: an order costs something",
+            f"placed {{'order': {first + 1}, 'amount': 30}}",
+        ]
 
 
 async def test_the_litestar_application_serves_streams_that_outlive_it(tmp_path: Path) -> None:
