@@ -8,6 +8,7 @@ RETURNING.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -23,9 +24,18 @@ from sse_adapters.sql.errors import UnusableDatabase
 
 T = TypeVar("T")
 
+# The driver's warnings are the server's notes on DDL and upserts; what matters comes as an error.
+logging.getLogger("asyncmy").setLevel(logging.ERROR)
+
 _MIGRATION_WAIT_SECONDS = 600
 _ONE_MIGRATION = text(f"SELECT GET_LOCK(CONCAT('app_sse_migration.', DATABASE()), {_MIGRATION_WAIT_SECONDS})")
 _LOCK_TIMEOUT, _DEADLOCK = 1205, 1213
+# Each of the two kinds executes the comment that is meant for it. MySQL has no bound for idle transactions.
+_BOUNDS = (
+    "SET time_zone = '+00:00', innodb_lock_wait_timeout = {seconds}"
+    " /*M!100300 , max_statement_time = {seconds}, idle_transaction_timeout = {seconds} */"
+    " /*!80000 , max_execution_time = {seconds}000 */"
+)
 
 
 class MySql(Database):
@@ -74,6 +84,6 @@ def _engine(url: URL, isolation_level: str, connections: int, timeout_seconds: f
         hide_parameters=True,
         connect_args={
             "connect_timeout": seconds,
-            "init_command": f"SET time_zone = '+00:00', innodb_lock_wait_timeout = {seconds}",
+            "init_command": _BOUNDS.format(seconds=seconds),
         },
     )

@@ -31,6 +31,7 @@ BLOCKS: Mapping[str, Block] = {
     "in-process": Block("python", "import asyncio"),
     "what in-process prints": Block("", "2\n"),
     "in Litestar": Block("python", "from litestar import"),
+    "on a database server": Block("sh", "export SSE_DATABASE_URL="),
     "nginx": Block("nginx", "upstream sse_hub {"),
 }
 

@@ -30,7 +30,7 @@ def tables(directory: Path) -> set[str]:
 
 async def test_migrate_goes_up_and_back_and_says_where_it_is(tmp_path: Path) -> None:
     up = await sse_hub("migrate", directory=tmp_path)
-    assert up.output == f"sqlite+aiosqlite:///{DATABASE} is at revision 0001\n"
+    assert up.output == f"sqlite+aiosqlite:///{DATABASE} is at revision 0002\n"
     assert "app_sse_message" in tables(tmp_path)
     down = await sse_hub("migrate", "--down", "--revision", "base", directory=tmp_path)
     assert down.output == f"sqlite+aiosqlite:///{DATABASE} is at revision base\n"
@@ -45,11 +45,11 @@ async def test_migrate_down_wants_to_know_how_far(tmp_path: Path) -> None:
 
 async def test_config_shows_what_is_in_force_beside_the_defaults(tmp_path: Path) -> None:
     shown = await sse_hub("config", directory=tmp_path, SSE_RETENTION_DAYS="7.5", SSE_ALLOW_UNAUTHENTICATED="true")
-    lines = shown.output.splitlines()
-    days = lines.index("SSE_RETENTION_DAYS          7.5")
-    assert lines[days + 1].strip() == "days that messages are kept (default: 30)"
-    assert "SSE_ALLOW_UNAUTHENTICATED   1" in lines
-    assert "SSE_CORS_ORIGINS            (empty)" in lines
+    lines = [" ".join(line.split()) for line in shown.output.splitlines()]
+    days = lines.index("SSE_RETENTION_DAYS 7.5")
+    assert lines[days + 1] == "days that messages are kept (default: 30)"
+    assert "SSE_ALLOW_UNAUTHENTICATED 1" in lines
+    assert "SSE_CORS_ORIGINS (empty)" in lines
 
 
 async def test_a_misspelt_setting_is_warned_of(tmp_path: Path) -> None:
