@@ -1,4 +1,4 @@
-"""Two nodes on one SQLite file, with no bus between them: each learns of the other's doings by the tick."""
+"""Two nodes on one database, with no bus between them: each learns of the other's doings by the tick."""
 
 from __future__ import annotations
 
@@ -10,16 +10,23 @@ from pathlib import Path
 
 import pytest
 
+from sse_adapters.sql.migrate import upgrade
 from sse_app import EventStream, HubService, Settings, open_hub
+from tests.support.databases import KINDS, fresh_database
 
 SECONDS = 60  # that a test may take: one that misses something would wait for it for ever
 USERS = [f"user-{number}" for number in range(12)]
 
 
-@pytest.fixture
-async def nodes(tmp_path: Path) -> AsyncIterator[tuple[HubService, HubService]]:
-    settings = Settings(database_url=f"sqlite+aiosqlite:///{tmp_path / 'hub.db'}")
-    async with open_hub(settings) as one, open_hub(settings) as other:
+@pytest.fixture(params=["sqlite", *KINDS])
+async def nodes(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[HubService, HubService]]:
+    async with AsyncExitStack() as stack:
+        url = f"sqlite+aiosqlite:///{tmp_path / 'hub.db'}"
+        if request.param != "sqlite":
+            url = await stack.enter_async_context(fresh_database(request.param))
+            await upgrade(url)
+        settings = Settings(database_url=url, drain_seconds=0)
+        one, other = [await stack.enter_async_context(open_hub(settings)) for _ in range(2)]
         yield one, other
 
 
