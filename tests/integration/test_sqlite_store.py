@@ -193,6 +193,29 @@ async def test_a_store_that_is_locked_too_long_says_so_and_then_goes_on(
         assert (await publish(ANA)).seq == 2
 
 
+async def test_after_a_commit_that_was_refused_the_next_transaction_is_a_new_one(
+    store: SqlStore, publish: Publisher
+) -> None:
+    async with store._connections.writing() as connection:
+        await connection.exec_driver_sql("CREATE TABLE parent (id INTEGER PRIMARY KEY)")
+        await connection.exec_driver_sql(
+            "CREATE TABLE child (parent REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED)"
+        )
+
+    async def orphan() -> None:
+        async with store._connections.writing() as connection:
+            await connection.exec_driver_sql("INSERT INTO child VALUES (1)")
+
+    async with store._connections._writers.connect() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
+        await connection.rollback()
+        await driver.execute("PRAGMA foreign_keys = ON")
+    with pytest.raises(StoreUnavailable):
+        await orphan()
+    assert (await publish(ANA)).seq == 1
+
+
 async def test_a_failing_append_leaves_nothing_behind_and_is_settled_by_repeating_it(
     store: SqlStore, publish: Publisher, clock: ManualClock
 ) -> None:

@@ -55,9 +55,9 @@ class Connections:
         """
         with translated_errors():
             async with self._connected(self._appender if append else self._writers) as connection:
-                async with self._undone(connection):
+                # A commit that the database refuses leaves the transaction open; `begin` then rolls it back.
+                async with connection.begin(), self._undone(connection):
                     yield connection
-                await connection.commit()
 
     async def close(self) -> None:
         """Close every connection, for good, once no transaction is under way. Idempotent."""

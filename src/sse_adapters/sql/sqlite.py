@@ -97,7 +97,13 @@ def _take_over(engine: Engine, begin: _Begin) -> None:
     def begin_transaction(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
 
+    def undo(connection: Any, _record: object, _error: BaseException | None) -> None:
+        # SQLite closes a connection in earnest, and ends its transaction, only once no cursor of it is left; and the
+        # error by which a cancelled call ends refers to one.
+        connection.rollback()
+
     event.listen(engine, "connect", prepare)
+    event.listen(engine, "invalidate", undo)
     event.listen(engine, "begin", begin_transaction)
 
 

@@ -282,6 +282,21 @@ async def test_within_the_outbox_the_first_use_of_an_event_id_counts(
 # Faults, and several at once
 
 
+@pytest.mark.parametrize("steps", range(40))
+async def test_a_cancelled_relay_loses_nothing_and_doubles_nothing(
+    store: Store, caller: Transaction, clock: ManualClock, steps: int
+) -> None:
+    await put(store, caller, "a", "b", "c")
+    await caller.commit()
+    relaying = asyncio.create_task(store.outbox.relay(2, clock()))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    relaying.cancel()
+    await asyncio.gather(relaying, return_exceptions=True)
+    await relay_all(store, clock)
+    assert await ids_in_log(store) == ["a", "b", "c"]
+
+
 @contextmanager
 def failing_removal(store: SqlStore) -> Iterator[None]:
     """While this lasts, the hub's transactions fail once they have removed something: all is done but the commit."""
