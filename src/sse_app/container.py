@@ -11,7 +11,7 @@ from sse_adapters.http.app import http_app
 from sse_adapters.http.options import HttpOptions
 from sse_adapters.memory import MemoryStore
 from sse_adapters.sql import SqlStore, UnusableDatabase, database_for
-from sse_app.clock import SystemClock
+from sse_app.clock import StoreClock, SystemClock
 from sse_app.connection import StreamFlow
 from sse_app.delivered import DeliveredLedger
 from sse_app.feed import Feed
@@ -48,6 +48,7 @@ class Container(containers.DeclarativeContainer):
         ),
     )
 
+    store_clock = providers.Singleton(StoreClock, store.provided.time, clock)
     budget = providers.Singleton(Budget, settings.provided.node_buffer_bytes)
     flow = providers.Singleton(StreamFlow, store.provided.log, clock, budget, CONCURRENT_READS)
     hub = providers.Singleton(
@@ -118,6 +119,7 @@ class Container(containers.DeclarativeContainer):
         feed=feed,
         sequencer=sequencer,
         outbox=outbox,
+        clock=store_clock,
         service=service,
         heartbeat=heartbeat,
         unread=unread,

@@ -8,6 +8,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from sse_app.clock import StoreClock
 from sse_app.delivered import DeliveredLedger
 from sse_app.feed import Feed
 from sse_app.heartbeat import Heartbeat
@@ -45,6 +46,7 @@ class Node:
         feed: Feed,
         sequencer: Sequencer,
         outbox: OutboxRelay,
+        clock: StoreClock,
         service: HubService,
         heartbeat: Heartbeat,
         unread: UnreadWatch,
@@ -59,6 +61,7 @@ class Node:
         self._feed = feed
         self._sequencer = sequencer
         self._outbox = outbox
+        self._clock = clock
         self._ledger = ledger
         self._drain_seconds = drain_seconds
         self._work: list[asyncio.Task[None]] = []
@@ -69,6 +72,7 @@ class Node:
             (1.0, feed.catch_up),
             (TICK_SECONDS, outbox.run),
             (5.0, self._record_delivered),
+            (10.0, clock.adjust),
             (cleanup_seconds, janitor.run),
         )
 
@@ -76,6 +80,7 @@ class Node:
         """Start. Raises StoreUnavailable, with nothing left running."""
         await self._store.start()
         try:
+            await self._clock.adjust()
             await self._feed.start()
         except BaseException:
             await self._store.close()

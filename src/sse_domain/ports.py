@@ -243,6 +243,14 @@ class Retention(Protocol):
         """Remove up to `limit` delivery records of readers last seen before `unseen_since`; how many."""
 
 
+class StoreTime(Protocol):
+    """The clock of a store that several nodes share, and that all of them go by (SPEC §3.7)."""
+
+    @abstractmethod
+    async def now(self) -> datetime | None:
+        """Its time, aware UTC; None for a store that has no clock but its node's own."""
+
+
 class FrameWriter(Protocol):
     """Where one stream's frames go: a socket, or an in-process listener. Synchronous: no call ever waits.
 

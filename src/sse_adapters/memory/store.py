@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 
+from sse_adapters.memory.clock import MemoryTime
 from sse_adapters.memory.inbox import MemoryInbox
 from sse_adapters.memory.message_log import MemoryMessageLog
 from sse_adapters.memory.outbox import MemoryOutbox
@@ -26,6 +27,7 @@ class MemoryStore:
         self.inbox = MemoryInbox(state)
         self.subscriptions = MemorySubscriptions(state)
         self.retention = MemoryRetention(state)
+        self.time = MemoryTime()
 
     async def start(self) -> None:
         """Nothing to open: the store is there once constructed."""

@@ -54,10 +54,13 @@ class Connections:
         Raises Undone, and StoreUnavailable; if that happens at the commit, whether it was committed is unknown.
         """
         with translated_errors():
-            async with self._connected(self._appender if append else self._writers) as connection:
-                # A commit that the database refuses leaves the transaction open; `begin` then rolls it back.
-                async with connection.begin(), self._undone(connection):
-                    yield connection
+            # A commit that the database refuses leaves the transaction open; `begin` then rolls it back.
+            async with (
+                self._connected(self._appender if append else self._writers) as connection,
+                connection.begin(),
+                self._undone(connection),
+            ):
+                yield connection
 
     async def close(self) -> None:
         """Close every connection, for good, once no transaction is under way. Idempotent."""

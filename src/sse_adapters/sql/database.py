@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import URL, Connection, Insert, Table
+from sqlalchemy import URL, Connection, Insert, Select, Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -18,7 +18,8 @@ class Database(Protocol):
 
     `names` are SQLAlchemy's names of its dialect and `driver` the asynchronous driver. `migrates_itself`: a server that
     starts brings the tables up to date, because it may be expected to be alone with them. `one_writer`: write
-    transactions exclude each other anyway. `lateral`: see `spans`.
+    transactions exclude each other anyway. `lateral`: see `spans`. `clock` asks for the time of a server that nodes on
+    several machines may share.
     """
 
     names: tuple[str, ...]
@@ -27,6 +28,7 @@ class Database(Protocol):
     migrates_itself: bool = False
     one_writer: bool = False
     lateral: bool = False
+    clock: Select[Any] | None = None
 
     @abstractmethod
     def check(self, url: URL) -> None:

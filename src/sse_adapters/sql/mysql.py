@@ -12,13 +12,13 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-from sqlalchemy import URL, Connection, Insert, Table, func, text
+from sqlalchemy import URL, Connection, Insert, Table, func, select, text
 from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from sse_adapters.sql.column_types import MYSQL
+from sse_adapters.sql.column_types import MYSQL, UtcDateTime
 from sse_adapters.sql.database import Database
 from sse_adapters.sql.errors import UnusableDatabase
 
@@ -42,6 +42,7 @@ class MySql(Database):
     names = MYSQL
     driver = "asyncmy"
     example = "mysql+asyncmy://USER:PASSWORD@HOST/DATABASE"
+    clock = select(func.utc_timestamp(6, type_=UtcDateTime))
 
     def check(self, url: URL) -> None:
         if not url.database:

@@ -10,12 +10,13 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from sqlalchemy import URL, Connection, Insert, Table, func, text
+from sqlalchemy import URL, Connection, Insert, Table, func, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from sse_adapters.sql.column_types import UtcDateTime
 from sse_adapters.sql.database import Database
 
 T = TypeVar("T")
@@ -29,6 +30,7 @@ class PostgreSql(Database):
     driver = "asyncpg"
     example = "postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE"
     lateral = True
+    clock = select(func.clock_timestamp(type_=UtcDateTime))
 
     def check(self, url: URL) -> None:
         """Nothing to find fault with: the server itself says what is wrong."""

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from sqlalchemy import select, update
 
 from sse_adapters.sql import migrate, schema
+from sse_adapters.sql.clock import SqlTime
 from sse_adapters.sql.connections import Connections
 from sse_adapters.sql.databases import database_for
 from sse_adapters.sql.inbox import SqlInbox
@@ -39,6 +40,7 @@ class SqlStore:
         self.inbox = SqlInbox(self._connections)
         self.subscriptions = SqlSubscriptions(self._connections)
         self.retention = SqlRetention(self._connections)
+        self.time = SqlTime(self._connections)
 
     async def start(self) -> None:
         """Bring the tables of an embedded database up to date; those of a server must be.
