@@ -98,7 +98,7 @@ async def test_what_is_written_while_the_store_is_asked_is_not_forgotten(
     delivered = inbox.delivered
 
     async def answered_late(reader: Receiver) -> Delivered | None:
-        answer = await delivered(reader)
+        answer: Delivered | None = await delivered(reader)
         await ledger.flush()
         return answer
 
