@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 MAX_HEAD_BYTES = 64 * 1024  # request line and headers
+MAX_PIPELINED = 16  # requests that may wait for the answer to one before
 HEAD_SECONDS = 20.0  # for a request's head to arrive, from the connection or the request's first byte on
 
 
@@ -18,12 +19,13 @@ class TransportProtocol(HttpToolsProtocol):
     HTTP at all as of any other bad input (SPEC §2)."""
 
     # Not in the instance's dictionary: a few more keys there, and every connection would have one of its own.
-    __slots__ = ("_head_bytes", "_head_timer", "writable")
+    __slots__ = ("_answering", "_head_bytes", "_head_timer", "writable")
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.writable: Callable[[], None] | None = None
         self._head_timer: asyncio.TimerHandle | None = None
+        self._answering: RequestResponseCycle | None = None
         self._expect_head()
 
     # The connection that is lent
@@ -52,6 +54,10 @@ class TransportProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_is_there()
         super().connection_lost(exc)
+        if self._answering is not None and self._answering is not self.cycle:
+            # uvicorn tells the last request; with others behind it, a stream would never know that its reader is gone.
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         if self.scope is not None:
             self.scope.pop("extensions", None)  # or this object would wait for the garbage collector
 
@@ -72,6 +78,13 @@ class TransportProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._head_is_there()
         super().on_headers_complete()
+        if len(self.pipeline) > MAX_PIPELINED:
+            self.transport.abort()
+            raise ValueError("too many requests behind one that is being answered")  # so that no more are read
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "Bad Request", "malformed_request", "the request is not well-formed HTTP")
@@ -90,8 +103,13 @@ class TransportProtocol(HttpToolsProtocol):
         self._refuse(408, "Request Timeout", "request_timeout", f"the request took more than {HEAD_SECONDS:g} seconds")
 
     def _refuse(self, status: int, title: str, code: str, detail: str) -> None:
-        """Answer and close: what follows on this connection can't be told from this request."""
+        """Answer and close: what follows on this connection can't be told from this request.
+
+        Behind a request that is still being answered, close without a word: it would stand in the midst of that answer.
+        """
         self._head_is_there()
+        if self._answering is not None and not self._answering.response_complete:
+            self.transport.abort()
         if self.transport.is_closing():
             return
         problem = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code}

@@ -28,7 +28,8 @@ class DirectFrameWriter(AsgiFrameWriter):
             self.blocked = self._direct.congested
 
     def abandon(self) -> None:
-        self._direct.writable = None
+        if self._direct.writable == self._writable:  # and not that of the next stream on this connection
+            self._direct.writable = None
         super().abandon()
 
     def _write(self, frames: bytes, *, last: bool = False) -> None:

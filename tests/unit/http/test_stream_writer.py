@@ -12,6 +12,7 @@ import pytest
 from litestar.types import HTTPDisconnectEvent, HTTPRequestEvent
 from litestar.types import Message as AsgiMessage
 
+from sse_adapters.http.direct_writer import DirectFrameWriter
 from sse_adapters.http.frames import BatchEncoder
 from sse_adapters.http.stream_writer import AsgiFrameWriter
 from sse_domain.message import BROADCAST, Message, Priority
@@ -242,3 +243,14 @@ async def test_a_server_that_fails_is_logged_and_fails_no_one_else(
         writer.stand("1-e", heartbeat=False)
         writer.stand("2-e", heartbeat=False)
     assert len(caplog.records) == 1
+
+
+async def test_a_stream_that_is_over_leaves_the_connection_to_the_next(connection: Socket) -> None:
+    lent: Any = connection
+    over = DirectFrameWriter(connection.send, BatchEncoder(), lent)
+    over.close("shutdown", reconnect=True)
+    following = DirectFrameWriter(connection.send, BatchEncoder(), lent)
+    over.abandon()
+    assert lent.writable == following._writable
+    following.abandon()
+    assert lent.writable is None
