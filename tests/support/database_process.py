@@ -160,7 +160,7 @@ class DatabaseProcess(ABC):
                 start_new_session=True,
                 **self._user(),
             )
-        self._watchdog = watchdog(self.pid, directory, _template(type(self)))
+        self._watchdog = watchdog(self.pid, self.removal_signal, directory, _template(type(self)))
 
     async def _until_it_answers(self) -> None:
         while not await answers(self.url):

@@ -45,12 +45,12 @@ def killed_children(pid: int) -> Iterator[KilledProcesses]:
         yield KilledProcesses(handles)
 
 
-def watchdog(pid: int, *directories: Path) -> subprocess.Popen[bytes]:
-    """A process that kills this server and deletes its directories once the test run has ended, in whatever way.
+def watchdog(pid: int, with_signal: signal.Signals, *directories: Path) -> subprocess.Popen[bytes]:
+    """A process that sends this server the signal and deletes its directories once the test run has ended in any way.
 
     Its input, into which nobody writes, ends with us. Kill it when the server has ended.
     """
-    script = f'read -r _; kill -QUIT {pid}; sleep 1; kill -KILL {pid}; rm -rf "$@"'
+    script = f'read -r _; kill -{int(with_signal)} {pid}; sleep 1; rm -rf "$@"'
     return subprocess.Popen(
         ["/bin/sh", "-c", script, "watchdog", *directories],
         stdin=subprocess.PIPE,

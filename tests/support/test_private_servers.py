@@ -58,6 +58,19 @@ async def test_a_killed_server_keeps_what_was_committed_and_nothing_else(kind: t
         assert await query(database, "SELECT number FROM note") == [(1,)]
 
 
+async def test_a_kill_reaches_a_connection_that_is_busy() -> None:
+    async with run_private(PrivatePostgres) as server:
+        busy = asyncio.create_task(query(server.url, "DO $$ BEGIN LOOP END LOOP; END $$"))
+        others = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DO %' AND pid <> pg_backend_pid()"
+        while not await answers(server.url, others):
+            pass
+        await server.kill9()
+        with pytest.raises(SQLAlchemyError):
+            await busy
+        await server.start()
+        assert not await answers(server.url, others)
+
+
 async def test_an_immediate_stop_of_postgresql_ends_in_a_recovery() -> None:
     async with run_private(PrivatePostgres) as server:
         await server.stop_immediately()
