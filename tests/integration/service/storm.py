@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
 
 import httpx
 
@@ -249,7 +248,8 @@ class Storm:
 
     @property
     def surprises(self) -> list[str]:
-        return [surprise for part in (*self.publishers, *self.readers, self.marker) for surprise in part.surprises]
+        told = [*(each.surprises for each in (*self.publishers,)), *(each.surprises for each in self.readers)]
+        return [surprise for some in (*told, self.marker.surprises) for surprise in some]
 
     async def run(self, harm: Callable[[], Awaitable[None]]) -> None:
         """Until the harm is done and everybody has all that is theirs."""

@@ -26,7 +26,7 @@ class Row(NamedTuple):
 async def log_of(database_url: str) -> list[Row]:
     statement = "SELECT id, event_id, data, priority, receiver_type, receiver_id FROM app_sse_message ORDER BY id"
     rows = await query(database_url, statement)
-    return [Row(seq, event_id, json.loads(data)["n"], *rest) for seq, event_id, data, *rest in rows]
+    return [Row(seq, event_id, json.loads(data)["n"], *rest) for seq, event_id, data, *rest in map(tuple, rows)]
 
 
 async def check_storm(storm: Storm, database_url: str, api: HubApi) -> None:
@@ -75,7 +75,7 @@ def is_for(row: Row, params: JsonObject) -> bool:
 
 
 async def check_unread(log: Sequence[Row], api: HubApi, marked: set[str]) -> None:
-    """Counted one by one: what is visible and not marked. Of these users ada alone is subscribed, and zoe alone reads."""
+    """Counted one by one: what is visible and not marked. Of these users only ada is subscribed, and only zoe reads."""
     for user in ("ada", "bob", "zoe"):
         visible = [
             row
