@@ -248,8 +248,8 @@ class Storm:
 
     @property
     def surprises(self) -> list[str]:
-        told = [*(each.surprises for each in (*self.publishers,)), *(each.surprises for each in self.readers)]
-        return [surprise for some in (*told, self.marker.surprises) for surprise in some]
+        of_all = [each.surprises for each in self.publishers] + [each.surprises for each in self.readers]
+        return sum(of_all, self.marker.surprises)
 
     async def run(self, harm: Callable[[], Awaitable[None]]) -> None:
         """Until the harm is done and everybody has all that is theirs."""

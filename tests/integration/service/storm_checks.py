@@ -35,20 +35,21 @@ async def check_storm(storm: Storm, database_url: str, api: HubApi) -> None:
     for reader in storm.readers:
         check_reader(log, reader)
     await check_unread(log, api, storm.marker.marked)
-    assert not storm.surprises
+    assert not storm.surprises, storm.surprises
 
 
 def check_log(log: Sequence[Row], sent: Sequence[Sent]) -> None:
     """Dense, everything answered in it once and where it was said to be, nothing else but what went unanswered."""
     assert [row.seq for row in log] == list(range(1, len(log) + 1)), "the log has a gap"
-    assert most_frequent(row.event_id for row in log) == 1
+    assert most_frequent(row.event_id for row in log) == 1, "an event_id is in the log twice"
     assert most_frequent(row.n for row in log) == 1, "a message is in the log twice"
     assert log[-1].event_id == LAST
     by_n = {row.n: row for row in log[:-1]}
-    assert by_n.keys() <= {message.n for message in sent}
+    assert by_n.keys() <= {message.n for message in sent}, "a message that nobody has sent"
     for message in sent:
         for answer in message.answers:
-            row = by_n[message.n]
+            row = by_n.get(message.n)
+            assert row, f"answered and lost: {message}"
             assert (answer["seq"], answer["event_id"]) == (row.seq, row.event_id), message
         if message.event_id is not None:
             assert message.answers, "a publisher has given up"
@@ -62,10 +63,12 @@ def check_reader(log: Sequence[Row], reader: StormReader) -> None:
     """Exactly its audience's messages, each once over its whole life, rising within each priority."""
     priority_of = {row.seq: row.priority for row in log}
     expected = [(row.seq, row.n) for row in log[:-1] if is_for(row, reader.params)]
-    assert sorted(reader.given) == expected
+    given = Counter(reader.given)
+    assert given.keys() >= set(expected), f"{reader.params} missed {sorted(set(expected) - given.keys())}"
+    assert sorted(reader.given) == expected, f"{reader.params} was given too much: {given - Counter(expected)}"
     for priority in range(3):
         lane = [seq for seq, _ in reader.given if priority_of[seq] == priority]
-        assert lane == sorted(lane)
+        assert lane == sorted(lane), f"{reader.params}: out of order"
 
 
 def is_for(row: Row, params: JsonObject) -> bool:
@@ -86,7 +89,7 @@ async def check_unread(log: Sequence[Row], api: HubApi, marked: set[str]) -> Non
         ]
         unread = [row for row in visible if user != "zoe" or row.event_id not in marked]
         counts = await api.unread(user)
-        assert counts["total"] == len(unread)
+        assert counts["total"] == len(unread), user
         by_priority = Counter(row.priority for row in unread)
         assert [counts["by_priority"][name] for name in ("normal", "high", "urgent")] == [
             by_priority[p] for p in range(3)
