@@ -54,5 +54,6 @@ def translated_start_errors(url: URL) -> Iterator[None]:
         raise UnusableDatabase(f"{url.render_as_string()}: {_reason(error)}") from error
 
 
-def _reason(error: BaseException | None) -> object:
-    return (error.orig if isinstance(error, DBAPIError) else error) or type(error).__name__
+def _reason(error: BaseException | None) -> str:
+    reason = error.orig if isinstance(error, DBAPIError) else error
+    return str(reason) or type(reason).__name__
