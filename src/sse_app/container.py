@@ -49,6 +49,8 @@ class Container(containers.DeclarativeContainer):
     )
 
     store_clock = providers.Singleton(StoreClock, store.provided.time, clock)
+    patience_seconds = settings.provided.database_timeout_seconds
+
     budget = providers.Singleton(Budget, settings.provided.node_buffer_bytes)
     flow = providers.Singleton(StreamFlow, store.provided.log, clock, budget, CONCURRENT_READS)
     hub = providers.Singleton(
@@ -64,8 +66,9 @@ class Container(containers.DeclarativeContainer):
         hub=hub,
         unread=unread,
         ledger=ledger,
+        patience_seconds=patience_seconds,
     )
-    sequencer = providers.Singleton(Sequencer, store.provided.log, feed, clock)
+    sequencer = providers.Singleton(Sequencer, store.provided.log, feed, clock, patience_seconds=patience_seconds)
     publisher = providers.Singleton(Publisher, store.provided.log, sequencer, hub, clock)
     outbox = providers.Singleton(OutboxRelay, store.provided.outbox, feed, clock)
     heartbeat = providers.Singleton(

@@ -23,12 +23,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from sse_app.delivered import DeliveredLedger
 from sse_app.hub import Hub
 from sse_app.unread import UnreadWatch
 from sse_domain.cursor import EPOCH_LENGTH
+from sse_domain.errors import StoreUnavailable
 from sse_domain.message import Message
 from sse_domain.ports import LogIdentity, Membership, MessageLog, Subscriptions
 from sse_domain.replay import LogHead
@@ -51,8 +53,10 @@ class Feed:
         hub: Hub,
         unread: UnreadWatch,
         ledger: DeliveredLedger,
+        patience_seconds: float,
     ) -> None:
         self.turn = asyncio.Lock()
+        self._patience_seconds = patience_seconds
         self._log = message_log
         self._identity = identity
         self._subscriptions = subscriptions
@@ -96,8 +100,17 @@ class Feed:
             await self.apply(head, ())
             return head
 
+    @asynccontextmanager
+    async def changing(self) -> AsyncIterator[None]:
+        """Hold `turn` to change a membership. Raises StoreUnavailable if that takes too long, whoever's turn it is."""
+        try:
+            async with asyncio.timeout(self._patience_seconds), self.turn:
+                yield
+        except TimeoutError as error:
+            raise StoreUnavailable("the database did not answer in time") from error
+
     def changed(self, membership: Membership) -> None:
-        """Let a membership take effect that was just changed through this node. Call with `turn` held since before."""
+        """Let a membership take effect that was just changed through this node. Call while `changing` it."""
         self._take_effect(membership)
         if membership.version == self._memberships + 1:  # else another node's changes came before: they are to be read
             self._memberships = membership.version

@@ -6,6 +6,9 @@ the log inside the transaction; answers are given only after the commit, and aft
 
 When the database does not answer, the commit may have been carried out all the same. Appending the same once more
 settles that: what is found to be there already is this very commit, and its senders need not know.
+
+Senders are not kept waiting for as long as that may take, with what else has the feed's turn: once nothing has been
+committed for the time in which a database is to answer, they are told so.
 """
 
 from __future__ import annotations
@@ -47,12 +50,14 @@ class _Submission(NamedTuple):
 
 
 class Sequencer:
-    def __init__(self, message_log: MessageLog, feed: Feed, clock: Clock) -> None:
+    def __init__(self, message_log: MessageLog, feed: Feed, clock: Clock, *, patience_seconds: float) -> None:
         self.backlog = 0  # entries waiting to be committed
+        self._commits = 0
         self._backlog_bytes = 0
         self._log = message_log
         self._feed = feed
         self._clock = clock
+        self._patience_seconds = patience_seconds
         self._queue: deque[_Submission] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._stopped = False
@@ -60,8 +65,8 @@ class Sequencer:
     async def submit(self, entries: Sequence[Entry]) -> list[Sequenced]:
         """Commit these in order, in one transaction; answered when they are committed and applied.
 
-        Raises StoreUnavailable (whether they are committed is then unknown), Overloaded or ShuttingDown (they are not).
-        A caller that is cancelled does not undo its submission.
+        Raises StoreUnavailable (whether they are committed, or will be, is then unknown), Overloaded or ShuttingDown
+        (they are not). A caller that is cancelled does not undo its submission.
         """
         if self._stopped:
             raise ShuttingDown("this node is shutting down")
@@ -76,13 +81,26 @@ class Sequencer:
         self._backlog_bytes += size
         if self._writer is None:
             self._writer = loop.create_task(self._write())
-        return await submission.answer
+        try:
+            return await self._answer(submission)
+        finally:
+            submission.answer.cancel()
 
     async def stop(self) -> None:
         """Refuse new submissions and finish the ones taken."""
         self._stopped = True
         if self._writer is not None:
             await self._writer
+
+    async def _answer(self, submission: _Submission) -> list[Sequenced]:
+        """Wait for it for as long as there are commits."""
+        commits = -1
+        while commits < self._commits:
+            commits = self._commits
+            await asyncio.wait([submission.answer], timeout=self._patience_seconds)
+            if submission.answer.done():
+                return submission.answer.result()
+        raise StoreUnavailable("the database has not committed anything for too long")
 
     async def _write(self) -> None:
         try:
@@ -113,6 +131,7 @@ class Sequencer:
                 if not submission.answer.done():
                     submission.answer.set_exception(failure)
             return
+        self._commits += 1
         results = (_result(entry, fate, handed) for entry, fate in zip(entries, appended, strict=True))
         for submission in submissions:
             answer = list(islice(results, len(submission.entries)))

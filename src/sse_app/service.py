@@ -139,7 +139,7 @@ class HubService(InProcessHub):
         check_identifier("user_id", user_id)
         check_identifier("group", group)
         types = check_event_types(event_types)
-        async with self._feed.turn:
+        async with self._feed.changing():
             subscription, new, version = await self._subscriptions.join(user_id, group, types)
             self._feed.changed(Membership(user_id, group, subscription, version))
         return subscription, new
@@ -147,7 +147,7 @@ class HubService(InProcessHub):
     async def unsubscribe(self, user_id: str, group: str) -> bool:
         check_identifier("user_id", user_id)
         check_identifier("group", group)
-        async with self._feed.turn:
+        async with self._feed.changing():
             version = await self._subscriptions.leave(user_id, group)
             if version is not None:
                 self._feed.changed(Membership(user_id, group, None, version))
