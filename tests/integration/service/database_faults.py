@@ -54,11 +54,21 @@ class DatabaseFaults:
                     await query(self._url, _KILL[self._kind].format(connection))
 
     @asynccontextmanager
-    async def log_locked(self) -> AsyncIterator[None]:
-        """While this lasts nothing can be appended to the log."""
+    async def log_locked(self) -> AsyncIterator[AsyncConnection]:
+        """While this lasts nothing can be appended to the log, which is locked by this connection."""
         async with self._foreign() as connection:
             await connection.exec_driver_sql(_LOCK_LOG[self._kind])
-            yield
+            yield connection
+
+    async def until_it_holds_up(self, foreign: AsyncConnection) -> None:
+        """Wait until somebody waits for what this connection has locked."""
+        number = (await foreign.exec_driver_sql(_OWN_CONNECTION[self._kind])).scalar_one()
+        while True:
+            [(held_up,)] = await query(self._url, _HOLDS_UP[self._kind], connection=number)
+            if held_up:
+                return
+            # It is seen from outside only; there is nothing to await but the next look.
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def deadlock(self, seen: Callable[[], bool]) -> None:
         """Let an append and a foreign transaction wait for each other, until it is `seen` to have been the append that
@@ -69,21 +79,11 @@ class DatabaseFaults:
 
     async def _wait_for_each_other(self) -> None:
         async with self._foreign() as connection:
-            number = (await connection.exec_driver_sql(_OWN_CONNECTION[self._kind])).scalar_one()
             await connection.execute(_WEIGHTY, [{"seq": seq} for seq in range(1000)])
             [(last_seq,)] = await query(self._url, "SELECT last_seq FROM app_sse_log")
             await connection.execute(_FOREIGN_MESSAGE, {"id": last_seq + _AHEAD})
-            await self._until_it_holds_up(number)
+            await self.until_it_holds_up(connection)
             await connection.exec_driver_sql(_LOCK_LOG[self._kind])
-
-    async def _until_it_holds_up(self, connection: int) -> None:
-        """Wait until somebody waits for what this connection has locked."""
-        while True:
-            [(held_up,)] = await query(self._url, _HOLDS_UP[self._kind], connection=connection)
-            if held_up:
-                return
-            # It is seen from outside only; there is nothing to await but the next look.
-            await asyncio.sleep(_POLL_SECONDS)
 
     @asynccontextmanager
     async def _foreign(self) -> AsyncIterator[AsyncConnection]:

@@ -21,6 +21,7 @@ USERS = ("ada", "bob", "eve", "zoe")
 RECEIVERS: tuple[JsonObject, ...] = (*({"user_id": user} for user in USERS), {"group": "team"}, {"broadcast": True})
 LAST = "storm.last"
 PUBLISHERS = 4
+PAUSE_SECONDS = 0.05  # before something is sent again; much less than Retry-After asks for
 SECONDS = 90  # that a storm may take: one that loses a message would wait for it for ever
 
 
@@ -116,6 +117,7 @@ class StormPublisher:
                     return
             if not named:
                 return  # to send it again might send it twice
+            await asyncio.sleep(PAUSE_SECONDS)
 
     async def _post(self, client: httpx.AsyncClient, node: str, batch: list[Sent]) -> list[JsonObject]:
         """What the API says of each message: its identity, or its `error`."""
