@@ -1,4 +1,4 @@
-"""Run a test against a copy of the domain with one line changed, in memory: nothing on disk is touched."""
+"""Run a test against a copy of our source with one line changed, in memory: nothing on disk is touched."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import CodeType, ModuleType
 
-# What must be imported anew to see the patch: the domain, and the tests that drive it.
-_AFFECTED = ("sse_domain", "tests.unit.domain")
+# What must be imported anew to see a patch of a package: whatever imports it, and the tests that drive that.
+_DOMAIN = ("sse_domain", "tests.unit.domain")
+_AFFECTED = {"sse_domain": _DOMAIN, "sse_app": (*_DOMAIN, "sse_adapters", "sse_app", "tests.unit.app")}
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A seeded bug: in `module`, `old` becomes `new`. `witness` is the test that must notice, `module:name`."""
+    """A seeded bug: in `module` of `package`, `old` becomes `new`. `witness` is the test that must notice it, as
+    `module:name`, among the package's unit tests."""
 
     name: str
     module: str
     old: str
     new: str
     witness: str = "test_delivery_machine:DeliveryMachine"
+    package: str = "sse_domain"
 
     def __str__(self) -> str:
         return self.name.replace(" ", "-")
@@ -32,7 +35,7 @@ class Mutant:
 
 class _Patch(MetaPathFinder, Loader):
     def __init__(self, mutant: Mutant) -> None:
-        self._name = f"sse_domain.{mutant.module}"
+        self._name = f"{mutant.package}.{mutant.module}"
         spec = importlib.util.find_spec(self._name)
         assert spec is not None
         assert spec.origin is not None
@@ -51,10 +54,11 @@ class _Patch(MetaPathFinder, Loader):
 
 
 @contextmanager
-def patched(mutant: Mutant | None) -> Iterator[None]:
-    """While this lasts, imports give fresh copies of the domain and its tests; with the mutant's bug, if any."""
+def patched(package: str, mutant: Mutant | None) -> Iterator[None]:
+    """While this lasts, imports give fresh copies of a package and of its tests; with the mutant's bug, if any."""
+    affected = _AFFECTED[package]
     patch = None if mutant is None else _Patch(mutant)
-    aside = {name: module for name, module in sys.modules.items() if name.startswith(_AFFECTED)}
+    aside = {name: module for name, module in sys.modules.items() if name.startswith(affected)}
     for name in aside:
         del sys.modules[name]
     if patch is not None:
@@ -64,6 +68,6 @@ def patched(mutant: Mutant | None) -> Iterator[None]:
     finally:
         if patch is not None:
             sys.meta_path.remove(patch)
-        for name in [name for name in sys.modules if name.startswith(_AFFECTED)]:
+        for name in [name for name in sys.modules if name.startswith(affected)]:
             del sys.modules[name]
         sys.modules.update(aside)
