@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sse_app.connection import WRITE_BYTES
 from sse_app.in_process import draft
 from sse_domain.cursor import encode_cursor, encode_level
 from sse_domain.errors import ShuttingDown
@@ -258,6 +259,15 @@ async def test_a_large_batch_reaches_fast_readers_without_falling_back_to_the_lo
     info = await node.hub.info()
     assert (len(writer.given), info.replayed, info.dropped) == (1000, 0, 0)
     assert max(writer.writes) <= 64
+
+
+@pytest.mark.parametrize("persist", [True, False])
+async def test_a_burst_of_large_messages_comes_in_writes_of_bounded_size(node: Parts, persist: bool) -> None:
+    _, writer = await node.open(user_id="ada")
+    writer.block_after_next = True
+    await node.hub.send_batch([draft(BROADCAST, "t", "x" * 100_000, persist=persist) for _ in range(50)])
+    [batch] = writer.batches
+    assert sum(len(message.data) for message, _ in batch) <= WRITE_BYTES, "more is kept for a reader that takes nothing"
 
 
 async def test_a_client_disconnected_while_its_stream_opens_is_ended(
