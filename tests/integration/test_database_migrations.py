@@ -25,6 +25,7 @@ from sse_domain.inbox import InboxQuery
 from sse_domain.message import BROADCAST, Receiver
 from tests.support.clock import ManualClock
 from tests.support.databases import fresh_database
+from tests.support.hub_databases import DURABLE
 from tests.support.stores import Publisher
 
 HEAD = "0002"
@@ -33,7 +34,7 @@ REVISIONS = ("0001", "0002")
 MIGRATE = "import asyncio, sys; from sse_adapters.sql.migrate import upgrade; asyncio.run(upgrade(sys.argv[1]))"
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mysql"])
+@pytest.fixture(params=DURABLE)
 async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
     """Of an empty database."""
     if request.param == "sqlite":

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 
+SSE_HUB = ("-m", "sse_app.cli")
 _LISTENING = re.compile(r"listening on http://([0-9.]+):(\d+)")
 _START_SECONDS = 30.0
 _STOP_SECONDS = 30.0
@@ -22,15 +23,21 @@ _READY_POLL_SECONDS = 0.02
 class ServerProcess:
     """One `sse-hub serve` on a free port of 127.0.0.1, configured by `SSE_*` variables alone.
 
+    `program` is what Python runs instead of sse-hub: one that takes its place, with a seeded bug.
     It runs in `directory`, so the default database is made there, and in a process group of its own, so that
     `kill9` reaches its workers too. `SSE_*` variables of the test run itself do not reach it.
     """
 
     def __init__(
-        self, directory: Path, settings: Mapping[str, str] | None = None, arguments: Sequence[str] = ()
+        self,
+        directory: Path,
+        settings: Mapping[str, str] | None = None,
+        arguments: Sequence[str] = (),
+        program: Sequence[str] = SSE_HUB,
     ) -> None:
         self.settings = dict(settings or {})
         self.arguments = list(arguments)
+        self._program = program
         self._directory = directory
         self._process: subprocess.Popen[str] | None = None
         self._log_reader: threading.Thread | None = None
@@ -96,7 +103,7 @@ class ServerProcess:
         self._log_lines = []
         self._address_known_or_dead.clear()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "sse_app.cli", "serve", "--port", str(self._port), *self.arguments],
+            [sys.executable, *self._program, "serve", "--port", str(self._port), *self.arguments],
             cwd=self._directory,
             env=environment | self.settings,
             stdin=subprocess.DEVNULL,
@@ -149,10 +156,13 @@ class ServerProcess:
 
 @asynccontextmanager
 async def run_server(
-    directory: Path, settings: Mapping[str, str] | None = None, arguments: Sequence[str] = ()
+    directory: Path,
+    settings: Mapping[str, str] | None = None,
+    arguments: Sequence[str] = (),
+    program: Sequence[str] = SSE_HUB,
 ) -> AsyncIterator[ServerProcess]:
     """A started server, killed at the end of the block if it still runs then."""
-    server = ServerProcess(directory, settings, arguments)
+    server = ServerProcess(directory, settings, arguments, program)
     try:
         await server.start()
         yield server

@@ -155,7 +155,8 @@ class _Relay:
             answer = b""
             if self._conversation is not None:
                 received, answer = self._conversation.ask(received)
-            self._client.write(answer)
+            if answer:  # only at the beginning: later the server may have said its last word to the client
+                self._client.write(answer)
             server.write(received)
             await server.drain()
         await self._end(server)

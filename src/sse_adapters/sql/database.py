@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import URL, ColumnElement, Connection, Delete, Insert, Select, Table
+from sqlalchemy import URL, ColumnElement, Connection, Delete, Executable, Select, Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -17,9 +17,10 @@ class Database(Protocol):
     """One kind of database.
 
     `names` are SQLAlchemy's names of its dialect and `driver` the asynchronous driver. `migrates_itself`: a server that
-    starts brings the tables up to date, because it may be expected to be alone with them. `one_writer`: write
-    transactions exclude each other anyway. `lateral`: see `spans`. `clock` asks for the time of a server that nodes on
-    several machines may share.
+    starts brings the tables up to date, because it may be expected to be alone with them. `one_writer`: one connection
+    writes, and the database itself bounds how long a transaction may take. `lateral`: see `spans`. `clock` asks for the
+    time of a server that nodes on several machines may share. `transactional_ddl`: a migration that fails leaves
+    nothing behind.
     """
 
     names: tuple[str, ...]
@@ -29,6 +30,7 @@ class Database(Protocol):
     one_writer: bool = False
     lateral: bool = False
     clock: Select[Any] | None = None
+    transactional_ddl: bool = True
 
     @abstractmethod
     def check(self, url: URL) -> None:
@@ -47,7 +49,7 @@ class Database(Protocol):
         """Run `job` in a transaction while no other process runs one so. Blocks; call it in a thread of its own."""
 
     @abstractmethod
-    def insert_or_raise(self, table: Table, *columns: str) -> Insert:
+    def insert_or_raise(self, table: Table, *columns: str) -> Executable:
         """Insert a row, or where its key is taken let `columns` rise to the row's values; they never fall."""
 
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -28,7 +28,7 @@ def database_for(text: str) -> tuple[Database, URL]:
     return database, url
 
 
-def database_of(connection: AsyncConnection) -> Database:
+def database_of(connection: AsyncConnection | Connection) -> Database:
     return KINDS[connection.dialect.name]
 
 

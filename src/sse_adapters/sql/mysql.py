@@ -42,6 +42,7 @@ class MySql(Database):
     names = MYSQL
     driver = "asyncmy"
     example = "mysql+asyncmy://USER:PASSWORD@HOST/DATABASE"
+    transactional_ddl = False
     clock = select(func.utc_timestamp(6, type_=UtcDateTime))
 
     def check(self, url: URL) -> None:

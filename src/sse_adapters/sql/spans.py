@@ -37,6 +37,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sse_adapters.sql.column_types import Identifier
 from sse_adapters.sql.databases import database_of
 
 MOST_BRANCHES = 64
@@ -57,6 +58,8 @@ class Span(NamedTuple):
 
 _NOTHING = Span("", "", 0, 0, 0, "")
 _TYPES = Span(String, String, SmallInteger, BigInteger, BigInteger, String)  # type: ignore[arg-type]
+# Those of the columns that they are compared with: a database may keep these as something else than text.
+_BRANCH_TYPES = _TYPES._replace(receiver_type=Identifier(9), receiver_id=Identifier(128))  # type: ignore[arg-type]
 
 
 class SpanColumns(NamedTuple):
@@ -137,7 +140,7 @@ class PerSpan:
                 SpanColumns(
                     *(
                         bindparam(f"{name}_{place}", type_=kind)  # type: ignore[arg-type]
-                        for name, kind in zip(Span._fields, _TYPES, strict=True)
+                        for name, kind in zip(Span._fields, _BRANCH_TYPES, strict=True)
                     )
                 )
             ).subquery(f"span_{place}")

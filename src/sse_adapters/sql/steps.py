@@ -1,7 +1,7 @@
-"""Steps of a migration. On MySQL each is skipped where it was taken before.
+"""Steps of a migration. Where each is committed by itself, as on MySQL, it is skipped if it was taken before.
 
-There every step is committed by itself, so a migration that failed halfway is run again from its beginning. On other
-databases it left nothing behind, and something that stands in its way is not of its making.
+There a migration that failed halfway is run again from its beginning. On other databases it left nothing behind, and
+something that stands in its way is not of its making.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from alembic import op
 from sqlalchemy import Column, Inspector, inspect
 from sqlalchemy.schema import SchemaItem
 
-from sse_adapters.sql.column_types import MYSQL
+from sse_adapters.sql.databases import database_of
 
 
 def create_table(name: str, *items: SchemaItem, **options: Any) -> None:
@@ -46,7 +46,7 @@ def drop_column(table: str, name: str) -> None:
 
 
 def _repeatable() -> bool:
-    return op.get_bind().dialect.name in MYSQL
+    return not database_of(op.get_bind()).transactional_ddl
 
 
 def _has_index(table: str, name: str) -> bool:

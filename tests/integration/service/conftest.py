@@ -9,13 +9,22 @@ import pytest
 import pytest_asyncio
 
 from tests.support.http import HubApi, open_api
+from tests.support.hub_databases import hub_database
 from tests.support.server_process import ServerProcess, run_server
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
+async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """A new database for a hub: in a file, or what a test asks for by `on_each` of the kinds that there are."""
+    async with hub_database(getattr(request, "param", "sqlite"), tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+async def server(database_url: str, tmp_path: Path) -> AsyncIterator[ServerProcess]:
     """A server with an empty log. Heartbeats come fast enough for a test to wait for them."""
-    async with run_server(tmp_path, {"SSE_HEARTBEAT_SECONDS": "0.2", "SSE_DRAIN_SECONDS": "0.3"}) as server:
+    settings = {"SSE_DATABASE_URL": database_url, "SSE_HEARTBEAT_SECONDS": "0.2", "SSE_DRAIN_SECONDS": "0.3"}
+    async with run_server(tmp_path, settings) as server:
         yield server
 
 

@@ -19,6 +19,7 @@ from tests.integration.service.reading import (
 )
 from tests.support.event_stream import EventStream, open_stream
 from tests.support.http import HubApi, JsonObject
+from tests.support.hub_databases import DURABLE, EVERY, on_each
 from tests.support.server_process import ServerProcess
 from tests.support.sse import Frame
 
@@ -86,6 +87,7 @@ def presented(cursor: str, stale: str) -> dict[str, tuple[dict[str, str], str | 
     }
 
 
+@on_each(EVERY)
 async def test_every_frame_of_a_mixed_replay_resumes_exactly_however_its_id_is_handed_in(
     server: ServerProcess, api: HubApi
 ) -> None:
@@ -102,6 +104,7 @@ async def test_every_frame_of_a_mixed_replay_resumes_exactly_however_its_id_is_h
     assert checked >= 3 * 60
 
 
+@on_each(DURABLE)
 @pytest.mark.parametrize("stop", ["terminate", "kill9"])
 async def test_every_frame_resumes_exactly_after_a_restart(server: ServerProcess, api: HubApi, stop: str) -> None:
     messages = mixed_messages(60, seed=2)
@@ -114,6 +117,7 @@ async def test_every_frame_resumes_exactly_after_a_restart(server: ServerProcess
             assert sorted(numbers(await owed(api, stream))) == sorted([*numbers(rest), 1000]), cursor
 
 
+@on_each(EVERY)
 async def test_overtaken_messages_come_back_and_delivered_ones_do_not(server: ServerProcess, api: HubApi) -> None:
     """A slow reader of a long replay is sent urgent messages meanwhile: its cursors stand at a place per priority."""
     cursor = await start(server, api)
@@ -162,6 +166,7 @@ def overtakes(given: list[int], priority_of: dict[int, int]) -> int:
     return sum(earlier > later for earlier, later in pairwise(given))
 
 
+@on_each(EVERY)
 async def test_a_reader_that_is_cut_off_again_and_again_gets_everything_once(
     server: ServerProcess, api: HubApi
 ) -> None:

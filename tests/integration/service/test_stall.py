@@ -12,6 +12,7 @@ import pytest
 from tests.integration.service.reading import at_each_heartbeat, is_application, numbers, opened
 from tests.support.event_stream import EventStream, open_stream
 from tests.support.http import HubApi, open_api
+from tests.support.hub_databases import EVERY, on_each
 from tests.support.server_process import ServerProcess, run_server
 
 STALLED = 20
@@ -63,8 +64,15 @@ async def check_resume(server: ServerProcess, stream: EventStream, user: str, se
         assert lane == sorted(lane)
 
 
-async def test_readers_that_stop_reading_cost_bounded_memory_and_delay_nobody(tmp_path: Path) -> None:
-    settings = {"SSE_HEARTBEAT_SECONDS": "0.2", "SSE_TIMEOUT_SECONDS": "60"}
+@on_each(EVERY)
+async def test_readers_that_stop_reading_cost_bounded_memory_and_delay_nobody(
+    database_url: str, tmp_path: Path
+) -> None:
+    settings = {
+        "SSE_DATABASE_URL": database_url,
+        "SSE_HEARTBEAT_SECONDS": "0.2",
+        "SSE_TIMEOUT_SECONDS": "60",
+    }
     async with (
         run_server(tmp_path, settings) as server,
         open_api(server.base_url) as api,
