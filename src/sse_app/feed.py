@@ -38,6 +38,7 @@ from sse_domain.replay import LogHead
 log = logging.getLogger("sse_hub.feed")
 
 RUN_MESSAGES = 64  # what goes out in one write
+RUN_BYTES = 128 * 1024  # of data in one write, past its first message: a reader that takes nothing keeps it in memory
 RUN_DELIVERIES = 10_000  # before other work gets its turn: about 100 ms of it
 READ_LIMIT = 100  # messages at once: of the largest, 25 MiB
 READ_CHANGES = 1000  # memberships at once
@@ -186,13 +187,14 @@ async def publish_in_runs(hub: Hub, messages: Sequence[Message]) -> list[int]:
     """Publish in order, in runs short enough that the event loop gets its turn; to how many streams each was handed."""
     counts: list[int] = []
     run: list[Message] = []
-    deliveries = 0
+    deliveries = size = 0
     for message in messages:
         reach = hub.reach(message)
-        if run and (len(run) == RUN_MESSAGES or deliveries + reach > RUN_DELIVERIES):
+        deliveries += reach
+        size += len(message.data)
+        if run and (len(run) == RUN_MESSAGES or deliveries > RUN_DELIVERIES or size > RUN_BYTES):
             counts += hub.publish(run)
             await asyncio.sleep(0)
-            run, deliveries = [], 0
+            run, deliveries, size = [], reach, len(message.data)
         run.append(message)
-        deliveries += reach
     return counts + hub.publish(run)

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import uvicorn
 import uvloop
@@ -23,6 +23,7 @@ log = logging.getLogger("sse_hub.server")
 
 SEND_BUFFER_BYTES = 256 * 1024  # what the kernel may hold for one stalled reader
 BACKLOG = 4096
+LOOK_SECONDS = 0.1  # how soon a second SIGINT is noticed
 GRACE_SECONDS = 5  # after the drain, for requests that are still being answered
 
 
@@ -50,7 +51,12 @@ class DrainingServer(uvicorn.Server):
         for server in self.servers:
             server.close()
         log.info("draining")
-        await self._node.drain()
+        draining = asyncio.create_task(self._node.drain())
+        while not (draining.done() or self.force_exit):
+            await asyncio.wait([draining], timeout=LOOK_SECONDS)
+        draining.cancel()  # what is still open then is ended all at once when the node stops
+        with suppress(asyncio.CancelledError):
+            await draining
         await super().shutdown(sockets)
 
 

@@ -225,7 +225,7 @@ class Subscriptions(Protocol):
 
 
 class Retention(Protocol):
-    """What the janitor removes. Each call is one short transaction, so a run never holds up sends."""
+    """What the janitor removes, in short transactions, so that a run never holds up sends."""
 
     @abstractmethod
     async def remove_expired(self, now: datetime, limit: int) -> int:
@@ -235,7 +235,7 @@ class Retention(Protocol):
     async def remove_older(self, than: datetime, limit: int) -> int:
         """Remove up to `limit` of the oldest messages created before `than`, with their read marks; how many.
 
-        In the same transaction `purged_through` rises to the greatest seq removed.
+        In the transaction that removes them `purged_through` rises to the greatest seq removed.
         """
 
     @abstractmethod

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from tests.mutants.app_mutants import APP_MUTANTS
+from tests.mutants.exactness_mutants import EXACTNESS_MUTANTS
 from tests.mutants.mutants import MUTANTS
 from tests.mutants.patched import Mutant, patched
 
@@ -31,7 +32,7 @@ HUNT = settings(
 )
 
 
-EVERY = (*MUTANTS, *APP_MUTANTS)
+EVERY = (*MUTANTS, *APP_MUTANTS, *EXACTNESS_MUTANTS)
 
 
 def run(tests: str, witness: str) -> None:

@@ -79,6 +79,10 @@ class ServerProcess:
     async def terminate(self) -> int:
         """SIGTERM it, as an orderly stop does, and return its exit code; `AssertionError` if it stays."""
         self._running.terminate()
+        return await self.exited()
+
+    async def exited(self) -> int:
+        """Its exit code, once it has stopped; `AssertionError` if it stays."""
         return await self._wait()
 
     async def restart_on_same_port(self) -> None:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import URL, Connection, Executable, Select, Table
+from sqlalchemy import URL, ColumnElement, Connection, Delete, Executable, Select, Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -51,6 +51,10 @@ class Database(Protocol):
     @abstractmethod
     def insert_or_raise(self, table: Table, *columns: str) -> Executable:
         """Insert a row, or where its key is taken let `columns` rise to the row's values; they never fall."""
+
+    @abstractmethod
+    def delete_some(self, table: Table, which: ColumnElement[bool], limit: int) -> Delete:
+        """Delete rows of which `which` is true, but at most `limit` of them, no matter which."""
 
     @abstractmethod
     def undone(self, error: DBAPIError) -> bool:

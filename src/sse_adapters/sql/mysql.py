@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-from sqlalchemy import URL, Connection, Insert, Table, func, select, text
+from sqlalchemy import URL, ColumnElement, Connection, Delete, Insert, Table, delete, func, select, text
 from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -70,6 +70,10 @@ class MySql(Database):
         return statement.on_duplicate_key_update(
             {name: func.greatest(table.c[name], statement.inserted[name]) for name in columns}
         )
+
+    def delete_some(self, table: Table, which: ColumnElement[bool], limit: int) -> Delete:
+        # It takes no subquery with a LIMIT, but a LIMIT itself.
+        return delete(table).where(which).ext(mysql.limit(limit))
 
     def undone(self, error: DBAPIError) -> bool:
         return error.orig is not None and error.orig.args[0] in (_LOCK_TIMEOUT, _DEADLOCK)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Insert, Table, func, select, text
+from sqlalchemy import URL, ColumnElement, Connection, Delete, Insert, Table, delete, func, literal_column, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -56,6 +56,12 @@ class PostgreSql(Database):
             index_elements=list(table.primary_key),
             set_={name: func.greatest(table.c[name], statement.excluded[name]) for name in columns},
         )
+
+    def delete_some(self, table: Table, which: ColumnElement[bool], limit: int) -> Delete:
+        # Whatever the planner thinks of a subquery: the places of rows that are found lead to them straight away.
+        place: ColumnElement[Any] = literal_column("ctid")
+        places = select(place).select_from(table).where(which).limit(limit).correlate(None)
+        return delete(table).where(place == func.any(func.array(places.scalar_subquery())))
 
     def undone(self, error: DBAPIError) -> bool:
         return getattr(error.orig, "sqlstate", None) in (_SERIALIZATION_FAILURE, _DEADLOCK, _LOCK_TIMEOUT)

@@ -1,18 +1,36 @@
-"""What the janitor removes from a SQL database. What is to go is found first and removed by key, in bounded number."""
+"""What the janitor removes from a SQL database. What is to go is found first and removed by key, in bounded number.
+
+A message that went to everybody may have as many read marks as there are users. So these go in transactions of their
+own, after their messages: without its message a mark means nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sse_adapters.sql.connections import Connections, tried_again
+from sse_adapters.sql.databases import database_of
 from sse_adapters.sql.lists import in_list, listed
 from sse_adapters.sql.schema import delivered, log, message, read_floor, read_mark
 from sse_domain.ports import Retention
 
+MARKS_AT_ONCE = 2000
+# So few that, whatever a database supposes, it looks each of them up rather than read through all marks.
+MARKED_AT_ONCE = 16
+
+# Marks that a removal which was broken off has left, or that were made while their messages were being removed.
+_LEFT_OVER = (
+    select(read_mark.c.user_id, read_mark.c.seq)
+    .where(read_mark.c.seq < select(func.min(message.c.id)).scalar_subquery())
+    .order_by(read_mark.c.seq)
+    .limit(MARKS_AT_ONCE)
+)
+_UNMARK = delete(read_mark).where(read_mark.c.user_id == bindparam("user_id"), read_mark.c.seq == bindparam("seq"))
+_REMOVE = delete(message).where(in_list(message.c.id, "seqs"))
 _FORGET = delete(delivered).where(
     delivered.c.reader_type == bindparam("reader_type"), delivered.c.reader_id == bindparam("reader_id")
 )
@@ -22,8 +40,19 @@ class SqlRetention(Retention):
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
-    @tried_again
     async def remove_expired(self, now: datetime, limit: int) -> int:
+        seqs = await self._remove_expired(now, limit)
+        await self._remove_marks(seqs)
+        return len(seqs)
+
+    async def remove_older(self, than: datetime, limit: int) -> int:
+        seqs = await self._remove_older(than, limit)
+        await self._remove_marks(seqs)
+        await self._remove_left_over()
+        return len(seqs)
+
+    @tried_again
+    async def _remove_expired(self, now: datetime, limit: int) -> Sequence[int]:
         expired = (
             select(message.c.id)
             .where(message.c.expire_at <= now)
@@ -32,11 +61,12 @@ class SqlRetention(Retention):
         )
         async with self._connections.writing() as connection:
             seqs = (await connection.execute(expired)).scalars().all()
-            await _remove(connection, seqs)
-        return len(seqs)
+            if seqs:
+                await connection.execute(_REMOVE, {"seqs": listed(seqs)})
+        return seqs
 
     @tried_again
-    async def remove_older(self, than: datetime, limit: int) -> int:
+    async def _remove_older(self, than: datetime, limit: int) -> Sequence[int]:
         older = (
             select(message.c.id)
             .where(message.c.created_at < than)
@@ -45,13 +75,12 @@ class SqlRetention(Retention):
         )
         async with self._connections.writing() as connection:
             seqs = (await connection.execute(older)).scalars().all()
-            if not seqs:
-                return 0
-            await _remove(connection, seqs)
-            purged = max(seqs)
-            await connection.execute(update(log).where(log.c.purged_through < purged).values(purged_through=purged))
-            await _remove_floors(connection, purged, limit)
-        return len(seqs)
+            if seqs:
+                await connection.execute(_REMOVE, {"seqs": listed(seqs)})
+                purged = max(seqs)
+                await connection.execute(update(log).where(log.c.purged_through < purged).values(purged_through=purged))
+                await _remove_floors(connection, purged, limit)
+        return seqs
 
     @tried_again
     async def forget_readers(self, unseen_since: datetime, limit: int) -> int:
@@ -67,13 +96,23 @@ class SqlRetention(Retention):
                 await connection.execute(_FORGET, [dict(row._mapping) for row in readers])
         return len(readers)
 
+    async def _remove_marks(self, seqs: Sequence[int]) -> None:
+        """Between any two of its transactions sends get their turn."""
+        for first in range(0, len(seqs), MARKED_AT_ONCE):
+            while await self._remove_some_marks(seqs[first : first + MARKED_AT_ONCE]) == MARKS_AT_ONCE:
+                pass
 
-async def _remove(connection: AsyncConnection, seqs: Sequence[int]) -> None:
-    """Remove these messages with their read marks."""
-    if seqs:
-        parameters = {"seqs": listed(seqs)}
-        await connection.execute(delete(message).where(in_list(message.c.id, "seqs")), parameters)
-        await connection.execute(delete(read_mark).where(in_list(read_mark.c.seq, "seqs")), parameters)
+    @tried_again
+    async def _remove_some_marks(self, seqs: Sequence[int]) -> int:
+        async with self._connections.writing() as connection:
+            some = database_of(connection).delete_some(read_mark, in_list(read_mark.c.seq, "seqs"), MARKS_AT_ONCE)
+            return (await connection.execute(some, {"seqs": listed(seqs)})).rowcount
+
+    @tried_again
+    async def _remove_left_over(self) -> None:
+        async with self._connections.writing() as connection:
+            if marks := (await connection.execute(_LEFT_OVER)).all():
+                await connection.execute(_UNMARK, [dict(row._mapping) for row in marks])
 
 
 async def _remove_floors(connection: AsyncConnection, purged: int, limit: int) -> None:

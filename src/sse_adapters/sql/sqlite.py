@@ -13,7 +13,21 @@ from sqlite3 import sqlite_version, sqlite_version_info
 from time import sleep
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, Insert, Table, create_engine, event, func
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Delete,
+    Engine,
+    Insert,
+    Table,
+    create_engine,
+    delete,
+    event,
+    func,
+    select,
+    tuple_,
+)
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -72,6 +86,10 @@ class Sqlite(Database):
             index_elements=list(table.primary_key),
             set_={name: func.max(table.c[name], statement.excluded[name]) for name in columns},
         )
+
+    def delete_some(self, table: Table, which: ColumnElement[bool], limit: int) -> Delete:
+        key = list(table.primary_key)
+        return delete(table).where(tuple_(*key).in_(select(*key).where(which).limit(limit).correlate(None)))
 
     def undone(self, error: DBAPIError) -> bool:
         return False

@@ -179,3 +179,18 @@ async def test_a_stream_that_was_opening_when_the_drain_began_does_not_hold_it(t
         with pytest.raises(ShuttingDown):
             await opening
         assert (await hub.info()).connections == 0
+
+
+async def test_a_second_interrupt_does_not_wait_for_the_drain(tmp_path: Path) -> None:
+    async with (
+        run_server(tmp_path, {"SSE_DRAIN_SECONDS": "600"}) as server,
+        streams_of(server, 60) as streams,
+    ):
+        os.kill(server.pid, signal.SIGINT)
+        ends = [asyncio.create_task(stream.until(is_close)) for stream in streams]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        begun = monotonic()
+        os.kill(server.pid, signal.SIGINT)
+        assert await server.exited() == 0
+        assert monotonic() - begun < 5, "one stream each quarter of a second would take three times that"
+        await asyncio.gather(*ends, return_exceptions=True)  # told or cut off, none is left

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
 
+from sse_app.connection import WRITE_BYTES
 from sse_app.sending import draft
 from sse_domain.cursor import encode_cursor, encode_level
-from sse_domain.errors import ShuttingDown, StoreUnavailable
+from sse_domain.errors import ShuttingDown
 from sse_domain.message import BROADCAST, Priority, Receiver
-from sse_domain.replay import ReplayMode, StreamRequest
+from sse_domain.replay import ReplayMode
 from tests.unit.app.conftest import FakeClock, Parts, RecordingWriter, start_parts
 
 
@@ -229,24 +229,6 @@ async def test_a_draining_node_opens_nothing(node: Parts) -> None:
     assert not await node.hub.ready()
 
 
-@pytest.mark.parametrize("failure", [StoreUnavailable("gone"), ValueError("a bug")])
-async def test_a_stream_whose_replay_fails_stays_open_and_is_served_later(
-    node: Parts, monkeypatch: pytest.MonkeyPatch, failure: Exception
-) -> None:
-    await node.hub.send_to_user("ada", "t", 1, persist=True)
-
-    async def fail(*_: object) -> None:
-        raise failure
-
-    with monkeypatch.context() as patch:
-        patch.setattr(node.container.store().log, "replay", fail)
-        _, writer = await node.open(user_id="ada")
-    assert writer.types == []
-    await node.container.heartbeat().sweep()
-    await node.settle()
-    assert writer.types == ["t"]
-
-
 async def test_a_reader_that_fails_is_ended_and_keeps_nothing_from_the_others(node: Parts) -> None:
     _, broken = await node.open(user_id="ada", client_id="broken")
     _, sound = await node.open(user_id="ada", client_id="sound")
@@ -279,6 +261,15 @@ async def test_a_large_batch_reaches_fast_readers_without_falling_back_to_the_lo
     assert max(writer.writes) <= 64
 
 
+@pytest.mark.parametrize("persist", [True, False])
+async def test_a_burst_of_large_messages_comes_in_writes_of_bounded_size(node: Parts, persist: bool) -> None:
+    _, writer = await node.open(user_id="ada")
+    writer.block_after_next = True
+    await node.hub.send_batch([draft(BROADCAST, "t", "x" * 100_000, persist=persist) for _ in range(50)])
+    [batch] = writer.batches
+    assert sum(len(message.data) for message, _ in batch) <= WRITE_BYTES, "more is kept for a reader that takes nothing"
+
+
 async def test_a_client_disconnected_while_its_stream_opens_is_ended(
     node: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,25 +284,3 @@ async def test_a_client_disconnected_while_its_stream_opens_is_ended(
     _, writer = await node.open(user_id="ada", client_id="phone")
     assert writer.closed == ("disconnected", False)
     assert not node.container.hub().connections
-
-
-async def test_a_read_asked_for_as_the_last_reader_ends_is_made(node: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
-    await node.hub.send_to_user("ada", "t", 1, persist=True)
-    flow, log = node.container.flow(), node.container.store().log
-    monkeypatch.setattr(flow, "_concurrent_reads", 1)
-    replay, go = log.replay, asyncio.Event()
-
-    async def when_told(*arguments: Any) -> Any:
-        await go.wait()
-        return await replay(*arguments)
-
-    monkeypatch.setattr(log, "replay", when_told)
-    first, second = RecordingWriter(), RecordingWriter()
-    await node.hub.open(StreamRequest(user_id="ada"), first)
-    await asyncio.sleep(0)
-    go.set()
-    await asyncio.sleep(0)  # the first stream is served in this turn of the loop
-    assert first.types == ["t"]
-    await node.hub.open(StreamRequest(user_id="ada", replay=ReplayMode.UNREAD), second)
-    await node.settle()
-    assert second.types == ["t"]

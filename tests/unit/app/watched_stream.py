@@ -1,0 +1,226 @@
+"""A stream as its reader sees it: what is written to it goes to the Witness of the naive model, frame by frame."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from sse_app.connection import Connection
+from sse_domain.cursor import Positions, parse_cursor
+from sse_domain.message import Message, ReceiverType
+from sse_domain.ports import FrameWriter
+from sse_domain.replay import ReplayMode, StreamRequest
+from tests.unit.domain.model import Identity, Memberships, Witness, is_expired
+
+if TYPE_CHECKING:
+    from tests.unit.app.node_world import NodeWorld
+
+CURSOR_GRAMMAR = re.compile(r"[0-9A-Za-z._-]{1,64}")  # SPEC §2
+
+
+class Frame(NamedTuple):
+    """A frame that the reader may have been the last to receive: the id it then has, and how many persisted messages
+    it had been given by then. `stands` for an id-only one."""
+
+    cursor: str
+    persisted_given: int
+    stands: bool
+
+
+class Asked(NamedTuple):
+    """How things stood when a stream was asked for: they may move on until it is open."""
+
+    head: int
+    furthest: dict[str, list[int]]
+    unread: list[Message]
+
+
+@dataclass
+class OpeningWitness(Witness):
+    """Of a stream whose opening took its time: a group of its URL counts from some instant between."""
+
+    asked_at_head: int = 0
+
+    def allows(self, message: Message, memberships: Memberships) -> bool:
+        return super().allows(message, memberships) or (
+            message.seq is not None
+            and message.seq > self.start[message.priority]
+            and self.is_audience(message, memberships, url_groups_from=self.asked_at_head)
+        )
+
+
+class WatchedStream(FrameWriter):
+    """One connection of a reader. Takes `room` more writes and then blocks; None takes all.
+
+    `witness` is what the model knows of it: from the call on for one that resumes, else from its opening.
+    """
+
+    def __init__(
+        self, world: NodeWorld, identity: Identity, request: StreamRequest, witness: Witness | None, asked: Asked
+    ) -> None:
+        self.number = len(world.streams)  # by which sets of connections are ordered, the same on every run
+        self.identity = identity
+        self.request = request
+        self.witness = witness
+        self.frames: list[Frame] = []
+        self.opening: asyncio.Task[None] | None = None
+        self.connection: Connection | None = None
+        self.closed = False  # ended by either side, or never opened
+        self.told: object = None  # the unread counts that it was told last
+        self.room: int | None = None
+        self.blocked = False
+        self.drained: Callable[[], None] = lambda: None
+        self._world = world
+        self._asked = asked
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self.frames) and not self.closed
+
+    @property
+    def known(self) -> Witness:
+        assert self.witness is not None, "written to before it was opened"
+        return self.witness
+
+    @property
+    def readers(self) -> list[str]:
+        """Whom it stands for: its user, and its client if that was named."""
+        user, client = self.request.user_id, self.request.client_id
+        return [f"{kind} {name}" for kind, name in (("user", user), ("client", client)) if name is not None]
+
+    # As the node writes to it.
+
+    def give(self, batch: Sequence[tuple[Message, str | None]]) -> None:
+        self._world.watch(self._take_write)
+        for message, cursor in batch:
+            self._world.watch(lambda message=message, cursor=cursor: self._given(message, cursor))  # type: ignore[misc]
+
+    def control(self, event: str, payload: Mapping[str, object]) -> None:
+        if event == "sse.open":
+            self._world.watch(lambda: self._opened(payload))
+            self.told = payload["unread"]
+        else:
+            self._world.watch(self._take_write)
+            assert event == "sse.unread", f"nothing here gives a reason for {event}"
+            self.told = payload
+
+    def stand(self, cursor: str, *, heartbeat: bool) -> None:
+        if heartbeat:
+            self._world.watch(self._take_write)
+        self._world.watch(lambda: self._stands(cursor))
+
+    def close(self, reason: str, *, reconnect: bool, retry_ms: int | None = None) -> None:
+        self.closed = True
+
+    # As its reader takes it.
+
+    def stall(self, room: int) -> None:
+        """Take so many more writes, and then none."""
+        if not self.blocked:
+            self.room, self.blocked = room, room == 0
+
+    def release(self) -> None:
+        """Take everything again."""
+        was_blocked, self.room, self.blocked = self.blocked, None, False
+        if was_blocked:
+            self.drained()
+
+    def cut(self) -> None:
+        """The reader is gone: from now on nothing counts as given."""
+        self.closed = True
+        if self.opening is not None:
+            self.opening.cancel()
+        if self.connection is not None:
+            self.connection.leave()
+
+    def come_back(self, frames_lost: int) -> WatchedStream:
+        """The reader opens another stream, having received all but the last frames of this one."""
+        frame = self.frames[max(0, len(self.frames) - 1 - frames_lost)]
+        request = replace(self.request, cursor=frame.cursor)
+        return self._world.open(self.identity, request, self.known.after_cut(frame.persisted_given))
+
+    # What must hold.
+
+    def _take_write(self) -> None:
+        assert not self.blocked, "written to while blocked"
+        assert not self.closed, "written to after its end"
+        if self.room is not None:
+            self.room -= 1
+            self.blocked = self.room <= 0
+
+    def _given(self, message: Message, cursor: str | None) -> None:
+        self._world.given(self, message)
+        assert (cursor is None) == (message.seq is None), "§3.9: only persisted messages carry a cursor"
+        if cursor is not None:
+            assert cursor.split("-")[0] == str(message.seq)
+            _positions(cursor)
+        persisted = sum(given.seq is not None for given in self.known.given)
+        self.frames.append(Frame(cursor or self.frames[-1].cursor, persisted, stands=False))
+
+    def _stands(self, cursor: str) -> None:
+        before = self.frames[-1].persisted_given if self.frames else 0
+        self.frames.append(Frame(cursor, before, stands=True))
+        assert cursor.split("-")[0] == str(max(_positions(cursor)))
+
+    def _opened(self, payload: Mapping[str, object]) -> None:
+        """The stream begins, this instant: from now on it is offered what the node hands out."""
+        begin = _positions(self.frames[0].cursor)
+        cursor = self.request.cursor
+        assert (payload["resumed"], payload["complete"]) == (cursor is not None, True)
+        if cursor is not None:
+            assert begin == _positions(cursor), "does not begin where the last one was left"
+        else:
+            who = replace(self.identity, client_id=str(payload["client_id"]))
+            head = self._world.head
+            start = begin[0], begin[1], begin[2]
+            self.witness = OpeningWitness(who, start, head, self._world.order, asked_at_head=self._asked.head)
+            self._world.begins(self.witness)
+            self._check_beginning(begin, head)
+        for reader in self.readers:
+            self._world.furthest.setdefault(reader, [0, 0, 0])
+
+    def _check_beginning(self, begin: Positions, head: int) -> None:
+        """SPEC §2: a stream without a cursor begins at what its user, or else its client, was not given yet."""
+        assert max(begin) <= head
+        if self.request.replay is ReplayMode.NONE:
+            assert self._asked.head <= begin[0] == begin[1] == begin[2]
+            return
+        if self.identity.user_id is not None and self.request.replay is ReplayMode.UNREAD:
+            still = self._world.unread_of(self.identity.user_id)
+            owed = [message for message in self._asked.unread if message in still]
+        else:
+            self._check_pending(begin, head)
+            owed = []
+        client = self.request.client_id
+        if client is not None:
+            given = self._world.furthest.get(f"client {client}", [0, 0, 0])
+            own = (message for message in self._world.log[: self._asked.head] if message.receiver.id == client)
+            own = (message for message in own if message.receiver.type == ReceiverType.CLIENT)
+            owed += [message for message in own if (message.seq or 0) > given[message.priority]]
+        for message in owed:
+            expired = is_expired(message, self._world.clock.now())
+            assert expired or begin[message.priority] < (message.seq or 0), "begins beyond what it is owed"
+
+    def _check_pending(self, begin: Positions, head: int) -> None:
+        reader = self.readers[0] if self.readers else None
+        if reader is None:
+            assert min(begin) >= self._asked.head
+            return
+        given_before = self._asked.furthest.get(reader, [0, 0, 0] if self.identity.user_id else None)
+        if given_before is None:
+            return  # a client that nobody knew may have become known meanwhile
+        given_now = self._world.furthest.get(reader, given_before)
+        for position, before, now in zip(begin, given_before, given_now, strict=True):
+            assert position <= now, "begins beyond what its reader was given"
+            if self.request.client_id is None:
+                assert position >= min(before, self._asked.head), "gives again what its reader was given"
+
+
+def _positions(cursor: str) -> Positions:
+    parsed = parse_cursor(cursor)
+    assert parsed is not None
+    assert CURSOR_GRAMMAR.fullmatch(cursor)
+    return parsed.positions
