@@ -59,7 +59,7 @@ EXACTNESS_MUTANTS = (
     _mutant(
         "join without its turn",
         "service",
-        "async with self._feed.turn:\n            subscription, new",
+        "async with self._feed.changing():\n            subscription, new",
         "if True:\n            subscription, new",
     ),
     _mutant("open streams not told of a join", "hub", "user.change(subscription.group, subscription)", "pass"),
