@@ -67,7 +67,8 @@ STORE_BUGS = {
     "moved in two transactions": Bug(
         module="sse_adapters.sql.outbox",
         old="            await connection.execute(_REMOVE",
-        new="            await connection.commit()\n            await connection.execute(_REMOVE",
+        new="            await connection.exec_driver_sql('COMMIT')\n"
+        "            await connection.exec_driver_sql('BEGIN IMMEDIATE')\n            await connection.execute(_REMOVE",
         witness="test_a_relay_that_fails_at_its_end_loses_nothing_and_doubles_nothing",
     ),
     "looked before the lock": Bug(
