@@ -11,6 +11,7 @@ RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 
 MAX_LINES := 300
+PART ?= streams
 
 # The locks are made with 3.11, so it goes first. Candidates are run, not just found: a version manager's shim can
 # stand on PATH for a Python that isn't there.
@@ -21,7 +22,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3
 LOCK = CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(ARGS)
 
-.PHONY: help install serve test check format readme bench lock clean
+.PHONY: help install serve test chaos check format readme bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' Makefile
@@ -31,8 +32,11 @@ install: $(DEVELOPMENT) ## Set up .venv with the service and everything to devel
 serve: $(RUNTIME) ## Run the service (ARGS="--port 9000")
 	$(BIN)/sse-hub serve $(ARGS)
 
-test: $(DEVELOPMENT) ## Run the tests (ARGS="-k cursor")
-	$(BIN)/python -m pytest $(ARGS)
+test: $(DEVELOPMENT) ## Run the tests, two files at a time (ARGS="-k cursor"; ARGS="-n 0" for one at a time)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+chaos: $(DEVELOPMENT) ## Run several nodes through all faults, at random and at length (ARGS="--seed 7")
+	$(BIN)/python -m pytest -v tests/chaos/long_chaos.py $(ARGS)
 
 check: $(DEVELOPMENT) ## Lint, check formatting, types, the direction of imports and the length of files
 	$(BIN)/ruff check
@@ -49,8 +53,8 @@ format: $(DEVELOPMENT) ## Sort imports, apply safe fixes, format
 readme: $(DEVELOPMENT) ## Write the list of settings into README.md
 	$(BIN)/python -m tests.integration.readme.settings_table
 
-bench: $(DEVELOPMENT) ## Run the benchmark (ARGS="--quick")
-	$(BIN)/python -m bench $(ARGS)
+bench: $(DEVELOPMENT) ## Run a part of the benchmark: streams, PART=databases or PART=nodes (ARGS="--quick")
+	$(BIN)/python -m bench.$(PART) $(ARGS)
 
 lock: $(DEVELOPMENT) ## Pin what the manifests ask for (ARGS=--upgrade for the newest that fits)
 	$(LOCK) --output-file=requirements.txt pyproject.toml

@@ -1,1 +1,1 @@
-"""What a stream and a delivery cost: sse-hub beside a bare ASGI application and `ServerSentEvent`."""
+"""What sse-hub costs and how fast it is, measured beside what else there is. Each part is a program of its own."""

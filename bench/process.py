@@ -2,11 +2,12 @@
 
 import os
 import re
+import select
 import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
@@ -36,10 +37,10 @@ class Cores:
 
 
 @contextmanager
-def pinned_to(core: int) -> Iterator[None]:
-    """Run the block, and whatever it starts, on one core."""
+def pinned_to(core: int | None) -> Iterator[None]:
+    """Run the block, and whatever it starts, on one core; with None wherever it would run otherwise."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
+    os.sched_setaffinity(0, before if core is None else {core})
     try:
         yield
     finally:
@@ -53,7 +54,9 @@ class MeasuredServer:
     writes goes to `server.log` in `directory`, where it also runs.
     """
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], directory: Path, core: int) -> None:
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], directory: Path, core: int | None
+    ) -> None:
         self._command = command
         self._environment = dict(environment)
         self._directory = directory
@@ -97,8 +100,7 @@ class MeasuredServer:
 
     def cpu_seconds(self) -> float:
         """User and system time used so far, all threads, children included, to the nanosecond."""
-        # The clock id that clock_getcpuclockid(3) makes of a process id; /proc/PID/stat has only 10 ms ticks.
-        return sum(time.clock_gettime((~pid << 3) | 2) for pid in self._pids())
+        return sum(map(cpu_seconds_of, self.pids()))
 
     def cpu_seconds_at_rest(self) -> float:
         """`cpu_seconds` once what was asked of the server before has been done: it has fallen idle."""
@@ -114,17 +116,19 @@ class MeasuredServer:
 
     def memory_bytes(self) -> int:
         """Proportional set size (PSS), children included: what would be free without the server."""
-        return sum(_proportional_set_size(pid) for pid in self._pids())
+        return sum(map(memory_bytes_of, self.pids()))
 
     def log_end(self) -> str:
         """The last 2,000 characters that the server has written."""
         return self._log.read_text(errors="replace")[-2000:].strip()
 
-    def _pids(self) -> list[int]:
+    def pids(self) -> list[int]:
+        """Its own process id, and those of its children."""
         found = [self._process.pid]
         for pid in found:
-            for task in Path(f"/proc/{pid}/task").iterdir():
-                found += map(int, (task / "children").read_text().split())
+            with suppress(FileNotFoundError):  # it, or one of its threads, has ended meanwhile
+                for task in Path(f"/proc/{pid}/task").iterdir():
+                    found += map(int, (task / "children").read_text().split())
         return found
 
     def _await_ready(self) -> None:
@@ -150,13 +154,36 @@ class MeasuredServer:
     def _stop(self) -> None:
         # Nothing is measured any more, so there is nothing that an orderly end would be good for.
         if self._process.poll() is None:
-            for pid in self._pids():
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            _kill(self.pids())
         self._process.wait()
 
 
-def _proportional_set_size(pid: int) -> int:
+def _kill(pids: Sequence[int]) -> None:
+    """Kill them, and wait until they have ended, children of others too."""
+    with ExitStack() as opened:
+        killed = select.poll()
+        waiting = 0
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                handle = os.pidfd_open(pid)
+                opened.callback(os.close, handle)
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+                killed.register(handle, select.POLLIN)
+                waiting += 1
+        while waiting:
+            for handle, _ in killed.poll():
+                killed.unregister(handle)
+                waiting -= 1
+
+
+def cpu_seconds_of(pid: int) -> float:
+    """User and system time that a process has used so far, all threads, to the nanosecond."""
+    # The clock id that clock_getcpuclockid(3) makes of a process id; /proc/PID/stat has only 10 ms ticks.
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def memory_bytes_of(pid: int) -> int:
+    """A process's proportional set size (PSS)."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024

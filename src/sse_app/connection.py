@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable
 from datetime import datetime
-from typing import NamedTuple
 
-from sse_app.clock import Clock
-from sse_domain.api import ClientInfo, OpenStream
-from sse_domain.cursor import Positions, encode_cursor, encode_level
-from sse_domain.delivery import Budget, Delivery, Given, run_at_once
-from sse_domain.errors import Unavailable
+from sse_app.flow import SharedRun, StreamFlow
+from sse_domain.api import FrameWriter, OpenStream
+from sse_domain.cursor import Positions, encode_cursor
+from sse_domain.delivery import Delivery
 from sse_domain.inbox import UnreadCounts
-from sse_domain.message import Message, Receiver, ReceiverType
-from sse_domain.ports import FrameWriter, MessageLog
-from sse_domain.replay import ReadRequest
+from sse_domain.message import Receiver, ReceiverType
+from sse_domain.presence import ClientInfo
 
 log = logging.getLogger("sse_hub.streams")
 
@@ -25,116 +20,24 @@ WRITE_MESSAGES = 64  # what one write may carry: enough to coalesce, small enoug
 WRITE_BYTES = 128 * 1024
 
 
-class FeedHead:
-    """Where this node's feed stands: shared by all streams, moved by the hub alone."""
-
-    __slots__ = ("epoch", "level_cursor", "seq")
-
-    def __init__(self) -> None:
-        self.epoch = ""
-        self.seq = 0
-        self.level_cursor = ""
-
-    def move(self, seq: int) -> None:
-        self.seq = seq
-        self.level_cursor = encode_level(seq, self.epoch)
-
-
-class SharedRun(NamedTuple):
-    """Messages that several streams are handed at once. `batch` is what a level one is to write; `newest` has the last
-    persisted message of each priority in it."""
-
-    messages: Sequence[Message]
-    batch: Sequence[tuple[Message, str | None]]
-    newest: Sequence[Message]
-
-
-class StreamFlow:
-    """What all streams share: the head, the log, a bound on concurrent reads of it, a budget, and counters."""
-
-    def __init__(self, message_log: MessageLog, clock: Clock, budget: Budget, concurrent_reads: int) -> None:
-        self.head = FeedHead()
-        self.budget = budget
-        self.clock = clock
-        self.delivered = 0
-        self.replayed = 0
-        self.dropped = 0
-        self._log = message_log
-        self._concurrent_reads = concurrent_reads
-        self._waiting: deque[tuple[Connection, ReadRequest]] = deque()
-        self.readers: set[asyncio.Task[None]] = set()
-
-    def shared_run(self, messages: Sequence[Message]) -> SharedRun:
-        """A run of messages, the newest that the feed has applied, made ready for all streams that admit just these."""
-        given = run_at_once(messages, self.head.seq)
-        newest = {item.message.priority: item.message for item in given if item.message.seq is not None}
-        return SharedRun(messages, [(item.message, self.cursor(item)) for item in given], tuple(newest.values()))
-
-    def cursor(self, given: Given) -> str | None:
-        """The cursor of a message's frame; None for an ephemeral one."""
-        seq = given.message.seq
-        if seq is None:
-            return None
-        if given.positions is None:
-            return encode_level(seq, self.head.epoch)
-        return encode_cursor(seq, self.head.epoch, given.positions)
-
-    def start_read(self, connection: Connection, request: ReadRequest) -> None:
-        """Read the log for a stream that is behind, when its turn comes, and pump it then."""
-        self._waiting.append((connection, request))
-        if len(self.readers) < self._concurrent_reads:
-            reader = asyncio.get_running_loop().create_task(self._read_for_all())
-            self.readers.add(reader)
-
-    async def _read_for_all(self) -> None:
-        reader = asyncio.current_task()
-        assert reader is not None
-        try:
-            while self._waiting:
-                connection, request = self._waiting.popleft()
-                if not connection.closed:
-                    await self._read(connection, request)
-        finally:  # at once, and not by a callback: whoever asks for a read just then must not count on this reader
-            self.readers.discard(reader)
-
-    async def _read(self, connection: Connection, request: ReadRequest) -> None:
-        delivery = connection.delivery
-        try:
-            page = await self._log.replay(delivery.audience, request, self.clock.now())
-            delivery.page(page)
-        except Exception as error:
-            # The stream stays open and stays behind: the next sweep asks again.
-            delivery.read_failed()
-            if isinstance(error, Unavailable):
-                log.warning("a stream waits for the log: %s", error.detail)
-            else:
-                log.exception("reading the log for a stream failed")
-            return
-        self.replayed += len(page.messages)
-        connection.pump()
-
-    async def stop(self) -> None:
-        """End running reads; their streams are closed, so nothing would come of them."""
-        for reader in self.readers:
-            reader.cancel()
-        await asyncio.gather(*self.readers, return_exceptions=True)
-
-
 class Connection(OpenStream):
     """An open stream of a client, and of a user if it has one.
 
+    `addressed`: a message was sent to its client although the application did not name it.
     `unread_told` are the counts that a stream which wants to be told them was told last; None for one that does not.
     """
 
     __slots__ = (
         "_flow",
         "_forget",
+        "addressed",
         "blocked_since",
         "client_id",
         "closed",
         "connected_at",
         "connection_id",
         "delivery",
+        "event_types",
         "named_client",
         "recorded",
         "unread_owed",
@@ -159,14 +62,16 @@ class Connection(OpenStream):
         self.connection_id = connection_id
         self.client_id = client_id
         self.named_client = named_client
+        self.addressed = False
         self.wants_unread = unread_told is not None
         self.unread_told = unread_told
         self.connected_at = connected_at
         self.delivery = delivery
+        self.event_types = delivery.audience.event_types
         self.writer = writer
         self.closed = False
         self.blocked_since: float | None = None
-        self.recorded: tuple[int, ...] = (0, 0, 0)
+        self.recorded = [0, 0, 0]
         self.unread_owed: UnreadCounts | None = None
         self._flow = flow
         self._forget = forget
@@ -174,6 +79,12 @@ class Connection(OpenStream):
     @property
     def user_id(self) -> str | None:
         return self.delivery.audience.user_id
+
+    def audience_key(self) -> Hashable:
+        """What streams share whose audiences admit the same of the log: a user's memberships go with the user."""
+        audience = self.delivery.audience
+        client_id = self.client_id if self.named_client or self.addressed else None
+        return audience.user_id, client_id, audience.groups, audience.groups_after, audience.event_types
 
     def readers(self) -> list[Receiver]:
         """Whom this stream stands for: its user, and its client if the application named it."""
@@ -184,26 +95,37 @@ class Connection(OpenStream):
             readers.append(Receiver(ReceiverType.CLIENT, self.client_id))
         return readers
 
+    def record(self) -> bool:
+        """Take what it was given as recorded; whether that is anything new that counts as delivered (see `given`)."""
+        if self.event_types is not None or self.recorded == self.delivery.given:
+            return False
+        self.recorded = list(self.delivery.given)
+        return True
+
     def given(self) -> Positions:
         """What counts as delivered to its readers: nothing for a filtered stream (SPEC §4, pending)."""
-        if self.delivery.audience.event_types is not None:
+        if self.event_types is not None:
             return Positions(0, 0, 0)
         return Positions(*self.delivery.given)
 
     def take(self, run: SharedRun) -> None:
         """Take messages of its audience that the feed has just applied: at once if it can, else into the lanes."""
-        delivery = self.delivery
-        if self.closed:
-            return
-        if not delivery.level or self.writer.blocked:
+        writer = self.writer
+        if self.delivery.level and not writer.blocked:
+            for message in run.newest:
+                self.delivery.gave(message)
+            self._flow.delivered += len(run.batch)
+            try:
+                writer.give(run.batch)
+            except Exception as error:
+                self.broken(error)
+            else:
+                if writer.blocked:
+                    self.place()
+        elif not self.closed:
             for message in run.messages:
-                delivery.offer(message)
+                self.delivery.offer(message)
             self.pump()
-            return
-        for message in run.newest:
-            delivery.gave(message)
-        self._flow.delivered += len(run.batch)
-        self._give(run.batch)
 
     def pump(self) -> None:
         """Write whatever may be written now; if the log must be read first, start that."""
@@ -214,9 +136,13 @@ class Connection(OpenStream):
                 request = delivery.read_request(flow.head.seq)
                 if request is not None:
                     flow.start_read(self, request)
-                return
+                break
             flow.delivered += len(given)
-            self._give([(item.message, flow.cursor(item)) for item in given])
+            try:
+                writer.give([(item.message, flow.cursor(item)) for item in given])
+            except Exception as error:
+                self.broken(error)
+        self.place()
 
     def drained(self) -> None:
         """The writer takes frames again."""
@@ -235,11 +161,13 @@ class Connection(OpenStream):
         elif counts != self.unread_told:
             self.unread_told = counts
             self.writer.control("sse.unread", counts.payload(self.user_id))
+            self.place()
 
     def beat(self) -> None:
         """Heartbeat: a sign of life that also moves the reader's cursor on (SPEC §2)."""
         if not (self.closed or self.writer.blocked):
-            self.writer.stand(self.cursor(), heartbeat=True)
+            self.writer.beat(self.cursor())
+            self.place()
 
     def cursor(self) -> str:
         """The cursor for a frame that carries no message."""
@@ -258,17 +186,23 @@ class Connection(OpenStream):
     def leave(self) -> None:
         if not self.closed:
             self.closed = True
+            self._flow.forget(self)
             self._forget(self)
-            self._flow.dropped += self.delivery.dropped
             self.delivery.close()
 
-    def _give(self, batch: Sequence[tuple[Message, str | None]]) -> None:
-        """Write; a stream that can't is broken, and must not keep others from getting theirs."""
+    def place(self) -> None:
+        """Put it among those that may be written to at once, or among the others. Call when that may have changed."""
+        if not self.closed:
+            ready = self.delivery.level and self.event_types is None and not self.writer.blocked
+            self._flow.place(self, ready=ready)
+
+    def broken(self, error: Exception) -> None:
+        """A stream that can't be written to must not keep others from getting theirs."""
+        log.error("a stream is ended: its messages could not be written", exc_info=error)
         try:
-            self.writer.give(batch)
-        except Exception:
-            log.exception("a stream is ended: its messages could not be written")
             self.end("internal_error", reconnect=True)
+        except Exception:
+            log.exception("nor could its end")
 
     def info(self) -> ClientInfo:
         audience = self.delivery.audience

@@ -5,28 +5,39 @@ Declarations only. Everything is a singleton of its container, and every node ha
 
 from __future__ import annotations
 
+import secrets
+
 from dependency_injector import containers, providers
 
 from sse_adapters.http.app import http_app
 from sse_adapters.http.options import HttpOptions
-from sse_adapters.memory import MemoryStore
+from sse_adapters.memory import MemoryShared, MemoryStore
+from sse_adapters.redis import RedisShared, UnusableRedis
 from sse_adapters.sql import SqlStore, UnusableDatabase, database_for
 from sse_app.clock import StoreClock, SystemClock
-from sse_app.connection import StreamFlow
+from sse_app.cluster import Cluster
 from sse_app.delivered import DeliveredLedger
+from sse_app.disconnecting import Disconnections
+from sse_app.fan_out import FanOut
 from sse_app.feed import Feed
+from sse_app.flow import StreamFlow
+from sse_app.following import Follower
 from sse_app.heartbeat import Heartbeat
 from sse_app.hub import Hub
 from sse_app.janitor import Janitor
+from sse_app.lookup import OpeningLookup
 from sse_app.node import Node
 from sse_app.opening import StreamOpener
 from sse_app.outbox import OutboxRelay
+from sse_app.overview import Overview
+from sse_app.presence import PresenceReporter
 from sse_app.publisher import Publisher
 from sse_app.sequencer import Sequencer
 from sse_app.service import HubService
 from sse_app.settings import Settings, SettingsError
 from sse_app.unread import UnreadWatch
-from sse_domain.delivery import Budget, Caps
+from sse_app.unread_counts import UnreadCounter
+from sse_domain.bounds import Budget, Caps
 
 MEMORY = "memory://"
 CONCURRENT_READS = 16  # reads of the log that streams may have running at once
@@ -56,7 +67,22 @@ class Container(containers.DeclarativeContainer):
     hub = providers.Singleton(
         Hub, flow, retry_ms=settings.provided.retry_ms, return_seconds=settings.provided.drain_seconds
     )
-    unread = providers.Singleton(UnreadWatch, store.provided.inbox, hub, clock)
+
+    node_id = providers.Singleton(secrets.token_hex, 4)
+    shared = providers.Selector(
+        providers.Callable(lambda url: "redis" if url else "none", settings.provided.redis_url),
+        none=providers.Singleton(MemoryShared, node_id, clock.provided.monotonic),
+        redis=providers.Singleton(RedisShared, settings.provided.redis_url, settings.provided.redis_prefix, node_id),
+    )
+    presence = providers.Singleton(
+        PresenceReporter, shared.provided.presence, hub, heartbeat_seconds=settings.provided.heartbeat_seconds
+    )
+
+    fan_out = providers.Singleton(FanOut, hub, shared.provided.bus)
+    counter = providers.Singleton(
+        UnreadCounter, store.provided.inbox, store.provided.stamps, shared.provided.unread_cache, clock
+    )
+    unread = providers.Singleton(UnreadWatch, counter, store.provided.stamps, hub, clock)
     ledger = providers.Singleton(DeliveredLedger, store.provided.inbox, hub, clock)
     feed = providers.Singleton(
         Feed,
@@ -66,10 +92,13 @@ class Container(containers.DeclarativeContainer):
         hub=hub,
         unread=unread,
         ledger=ledger,
+        presence=presence,
+        bus=shared.provided.bus,
         patience_seconds=patience_seconds,
     )
+    follower = providers.Singleton(Follower, feed)
     sequencer = providers.Singleton(Sequencer, store.provided.log, feed, clock, patience_seconds=patience_seconds)
-    publisher = providers.Singleton(Publisher, store.provided.log, sequencer, hub, clock)
+    publisher = providers.Singleton(Publisher, store.provided.log, sequencer, fan_out, clock)
     outbox = providers.Singleton(OutboxRelay, store.provided.outbox, feed, clock)
     heartbeat = providers.Singleton(
         Heartbeat,
@@ -83,19 +112,46 @@ class Container(containers.DeclarativeContainer):
         waiting_messages=settings.provided.stream_buffer_messages,
         waiting_bytes=settings.provided.stream_buffer_bytes,
     )
+    lookup = providers.Singleton(
+        OpeningLookup,
+        subscriptions=store.provided.subscriptions,
+        counter=counter,
+        hub=hub,
+        ledger=ledger,
+        feed=feed,
+    )
     opener = providers.Singleton(
         StreamOpener,
         message_log=store.provided.log,
         inbox=store.provided.inbox,
-        subscriptions=store.provided.subscriptions,
+        lookup=lookup,
         hub=hub,
-        feed=feed,
         ledger=ledger,
         unread=unread,
         heartbeat=heartbeat,
+        presence=presence,
         clock=clock,
         caps=caps,
+        most_opening=settings.provided.opening_streams,
     )
+    disconnections = providers.Singleton(Disconnections, hub, shared.provided.bus, shared.provided.presence, clock)
+    overview = providers.Singleton(
+        Overview,
+        node_id=node_id,
+        message_log=store.provided.log,
+        subscriptions=store.provided.subscriptions,
+        presence=shared.provided.presence,
+        bus=shared.provided.bus,
+        hub=hub,
+        sequencer=sequencer,
+        publisher=publisher,
+        outbox=outbox,
+        ledger=ledger,
+        counter=counter,
+        clock=clock,
+        storage=storage,
+    )
+    cluster = providers.Singleton(Cluster, shared.provided.bus, follower, fan_out, unread, disconnections)
     service = providers.Singleton(
         HubService,
         message_log=store.provided.log,
@@ -103,14 +159,16 @@ class Container(containers.DeclarativeContainer):
         subscriptions=store.provided.subscriptions,
         hub=hub,
         feed=feed,
-        sequencer=sequencer,
         publisher=publisher,
         outbox=outbox,
         opener=opener,
         ledger=ledger,
         unread=unread,
+        counter=counter,
+        disconnections=disconnections,
+        overview=overview,
+        bus=shared.provided.bus,
         clock=clock,
-        storage=storage,
     )
     janitor = providers.Singleton(
         Janitor, store.provided.retention, unread, clock, retention_days=settings.provided.retention_days
@@ -126,6 +184,11 @@ class Container(containers.DeclarativeContainer):
         service=service,
         heartbeat=heartbeat,
         unread=unread,
+        presence=presence,
+        overview=overview,
+        follower=follower,
+        cluster=cluster,
+        shared=shared,
         ledger=ledger,
         janitor=janitor,
         cleanup_seconds=settings.provided.cleanup_seconds,
@@ -154,4 +217,9 @@ def storage_kind(url: str) -> str:
 def build_container(settings: Settings) -> Container:
     """A node's objects, none of them started. Raises SettingsError."""
     storage_kind(settings.database_url)
-    return Container(settings=providers.Object(settings))
+    container = Container(settings=providers.Object(settings))
+    try:
+        container.shared()
+    except UnusableRedis as error:
+        raise SettingsError(f"SSE_REDIS_URL: {error.detail}") from error
+    return container

@@ -7,13 +7,19 @@ may then be given something again, never too little.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Collection
+from itertools import islice
+
 from sse_app.clock import Clock
 from sse_app.connection import Connection
 from sse_app.hub import Hub
 from sse_domain.cursor import START, Positions
+from sse_domain.inbox import Delivered
 from sse_domain.message import Receiver, ReceiverType
-from sse_domain.ports import Delivered, Inbox
+from sse_domain.ports import Inbox
 
+STREAMS_AT_ONCE = 1000  # are looked at before other work gets its turn: some ms
 RECORDS_AT_ONCE = 500  # a transaction's worth, so that a flush for everyone does not hold up sends
 
 
@@ -32,29 +38,33 @@ class DeliveredLedger:
         """What was given came from a log that is no longer there: none of it may be recorded."""
         self._due.clear()
 
-    async def of(self, reader: Receiver) -> Delivered | None:
-        """What this reader has been given up to now, or None if it was never seen. Raises StoreUnavailable."""
+    async def of(self, readers: Collection[Receiver]) -> dict[Receiver, Delivered]:
+        """What these readers, about a thousand at most, have been given up to now; one that was never seen is absent.
+
+        Raises StoreUnavailable.
+        """
         # What is due may be written, and be due no more, after the store has read its answer: so look before and after.
-        records = [*self._noted(reader), await self._inbox.delivered(reader), *self._noted(reader)]
-        known = [record for record in records if record is not None]
-        if not known:
-            return None
-        merged = known[0]
-        for record in known[1:]:
-            merged = _merge(merged, record)
-        return merged
+        before = [(reader, self._noted(reader)) for reader in readers]
+        known = await self._inbox.delivered(readers)
+        for reader, noted in before:
+            for record in (*noted, *self._noted(reader)):
+                known[reader] = _merge(known.get(reader, record), record)
+        return known
 
     async def positions(self, user_id: str) -> Positions:
         """What the user's unfiltered streams have been given up to now. Raises StoreUnavailable."""
-        record = await self.of(Receiver(ReceiverType.USER, user_id))
+        user = Receiver(ReceiverType.USER, user_id)
+        record = (await self.of([user])).get(user)
         return START if record is None else record.positions
 
     async def flush(self) -> None:
         """Write what is due. Raises StoreUnavailable; what was not written stays due."""
-        for connection in self._hub.connections:
-            if connection.given() != connection.recorded:
-                connection.recorded = connection.given()
-                self._note(connection)
+        connections = iter(tuple(self._hub.connections))
+        while some_streams := list(islice(connections, STREAMS_AT_ONCE)):
+            for connection in some_streams:
+                if connection.record() and not connection.closed:  # those that left were noted then
+                    self._note(connection)
+            await asyncio.sleep(0)
         waiting = list(self._due.items())
         for start in range(0, len(waiting), RECORDS_AT_ONCE):
             some = waiting[start : start + RECORDS_AT_ONCE]
@@ -70,10 +80,12 @@ class DeliveredLedger:
             before = self._due.get(reader)
             self._due[reader] = record if before is None else _merge(before, record)
 
-    def _noted(self, reader: Receiver) -> list[Delivered | None]:
+    def _noted(self, reader: Receiver) -> list[Delivered]:
         """What is known of a reader beside the inbox."""
-        streams = self._streams_of(reader)
-        return [self._due.get(reader), *(Delivered(stream.given(), self._clock.now()) for stream in streams)]
+        noted = [Delivered(stream.given(), self._clock.now()) for stream in self._streams_of(reader)]
+        if reader in self._due:
+            noted.append(self._due[reader])
+        return noted
 
     def _streams_of(self, reader: Receiver) -> list[Connection]:
         kind, identity = reader

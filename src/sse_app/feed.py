@@ -1,8 +1,9 @@
 """The feed: applies the log to this node's streams, seq after seq, without a hole.
 
-What this node commits arrives through `apply`. Whatever else may have been committed, by another node on the same
-database or by a COMMIT whose reply was lost, is noticed as a hole before the next own commit or on a tick, and read
-from the log. So a missed hint changes latency, never what is delivered.
+What this node commits arrives through `apply`, which tells the other nodes over the bus. Whatever else may have been
+committed, by another node on the same database or by a COMMIT whose reply was lost, is noticed as a hole before the
+next own commit or on a tick, and read from the log. Other nodes' hints spare that read and the wait for the tick
+(following.py). So a missed hint changes latency, never what is delivered.
 
 Memberships that change on other nodes are in one order with the messages: the log's head counts them. Before messages
 are applied, so are all changes that the head they were seen under counts; a stream that doesn't know of its user's join
@@ -27,19 +28,21 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from sse_app.delivered import DeliveredLedger
+from sse_app.fan_out import runs
+from sse_app.hints import Hints
 from sse_app.hub import Hub
+from sse_app.presence import PresenceReporter
 from sse_app.unread import UnreadWatch
 from sse_domain.cursor import EPOCH_LENGTH
 from sse_domain.errors import StoreUnavailable
 from sse_domain.message import Message
-from sse_domain.ports import LogIdentity, Membership, MessageLog, Subscriptions
+from sse_domain.notes import Committed
+from sse_domain.ports import Bus, LogIdentity, MessageLog, Subscriptions
 from sse_domain.replay import LogHead
+from sse_domain.subscription import Membership
 
 log = logging.getLogger("sse_hub.feed")
 
-RUN_MESSAGES = 64  # what goes out in one write
-RUN_BYTES = 128 * 1024  # of data in one write, past its first message: a reader that takes nothing keeps it in memory
-RUN_DELIVERIES = 10_000  # before other work gets its turn: about 100 ms of it
 READ_LIMIT = 100  # messages at once: of the largest, 25 MiB
 READ_CHANGES = 1000  # memberships at once
 
@@ -54,6 +57,8 @@ class Feed:
         hub: Hub,
         unread: UnreadWatch,
         ledger: DeliveredLedger,
+        presence: PresenceReporter,
+        bus: Bus,
         patience_seconds: float,
     ) -> None:
         self.turn = asyncio.Lock()
@@ -64,6 +69,9 @@ class Feed:
         self._hub = hub
         self._unread = unread
         self._ledger = ledger
+        self._presence = presence
+        self._bus = bus
+        self._hints = Hints()
         self._memberships = 0  # every change up to this version is known to the hub
         self._set_back = ""  # the name of a log that was set back, and must be given another
 
@@ -81,15 +89,58 @@ class Feed:
         if self._replaced(head, before):
             await self._begin_again(head, before)
             return {}
+        if messages:
+            self._bus.tell(Committed(head, tuple(messages)))
         await self._learn(head.memberships)
         counts = await self._read_up_to(before)
         return counts | await self._publish(messages)
 
+    def hint(self, committed: Committed) -> bool:
+        """Take what another node says it has committed; whether there is now anything to be applied.
+
+        Then call `apply_hints`, and where that is not enough, `catch_up`.
+        """
+        flow, told = self._hub.flow.head, committed.head
+        if told.epoch != flow.epoch:
+            self._hints.foreign = True
+            return True
+        if told.seq <= flow.seq and told.memberships <= self._memberships:
+            return False
+        self._hints.seq = max(self._hints.seq, told.seq)
+        self._hints.memberships = max(self._hints.memberships, told.memberships)
+        self._hints.add([message for message in committed.messages if (message.seq or 0) > flow.seq])
+        return True
+
+    async def apply_hints(self) -> int | None:
+        """Apply what was hinted at as far as it follows without a hole: None if that is all that was heard of, else the
+        seq after which something is missing.
+
+        Raises StoreUnavailable.
+        """
+        head, hints = self._hub.flow.head, self._hints
+        while not hints.foreign:
+            async with self.turn:  # each time: own commits are not to wait for as long as others go on
+                await self._learn(hints.memberships)
+                if self._memberships < hints.memberships:
+                    continue  # told of meanwhile, and perhaps with messages, which must wait for them
+                messages = hints.following(head.seq, hints.seq, READ_LIMIT)
+                if messages:
+                    await self._publish(messages)
+                elif head.seq < hints.seq:
+                    break
+                else:
+                    hints.forget(head.seq)
+                    return None
+        return head.seq
+
     async def catch_up(self) -> LogHead:
         """Apply what the log has and this node has not; the log's head, up to which that is now the case."""
-        flow = self._hub.flow.head
-        seq, memberships = flow.seq, self._memberships
+        flow, hints = self._hub.flow.head, self._hints
+        hints.foreign = False
+        seq, memberships, heard = flow.seq, self._memberships, hints.seq
         head = await self._log.head()
+        if head.seq < heard:
+            hints.clear()  # told before the log was set back: what it has in that place now is another message
         # This node's own commits may be applied while it is asked.
         known = seq <= head.seq <= flow.seq and memberships <= head.memberships <= self._memberships
         if known and head.epoch == flow.epoch:
@@ -115,6 +166,8 @@ class Feed:
         self._take_effect(membership)
         if membership.version == self._memberships + 1:  # else another node's changes came before: they are to be read
             self._memberships = membership.version
+        head = self._hub.flow.head
+        self._bus.tell(Committed(LogHead(epoch=head.epoch, seq=head.seq, memberships=membership.version)))
 
     def _stand_at(self, head: LogHead) -> None:
         self._hub.flow.head.epoch = head.epoch
@@ -144,6 +197,7 @@ class Feed:
         self._hub.end(self._hub.connections, "log_replaced")
         self._hub.forget_users()
         self._ledger.forget()
+        self._hints.clear()
         if head.epoch == self._set_back:
             await self._identity.rename(head.epoch, secrets.token_hex(EPOCH_LENGTH // 2), before)
         head = await self._log.head()
@@ -165,36 +219,28 @@ class Feed:
         else:
             self._hub.joined(membership.subscription)
         self._unread.changed(membership.user_id)
+        self._presence.changed(membership.user_id)
 
     async def _read_up_to(self, seq: int) -> dict[int, int]:
         head = self._hub.flow.head
         counts: dict[int, int] = {}
         while head.seq < seq:
-            messages = [m for m in await self._log.read(head.seq, READ_LIMIT) if (m.seq or 0) <= seq]
+            messages = self._hints.following(head.seq, seq, READ_LIMIT)
+            if not messages:
+                read = await self._log.read(head.seq, min(READ_LIMIT, seq - head.seq))
+                messages = [message for message in read if (message.seq or 0) <= seq]
             if not messages:
                 head.move(seq)  # the rest expired or left retention before it was read
                 break
             counts |= await self._publish(messages)
+        self._hints.forget(head.seq)
         return counts
 
     async def _publish(self, messages: Sequence[Message]) -> dict[int, int]:
         self._unread.published(messages)  # first, for what follows may be broken off between its runs
-        counts = await publish_in_runs(self._hub, messages)
-        return {message.seq or 0: count for message, count in zip(messages, counts, strict=True)}
-
-
-async def publish_in_runs(hub: Hub, messages: Sequence[Message]) -> list[int]:
-    """Publish in order, in runs short enough that the event loop gets its turn; to how many streams each was handed."""
-    counts: list[int] = []
-    run: list[Message] = []
-    deliveries = size = 0
-    for message in messages:
-        reach = hub.reach(message)
-        deliveries += reach
-        size += len(message.data)
-        if run and (len(run) == RUN_MESSAGES or deliveries > RUN_DELIVERIES or size > RUN_BYTES):
-            counts += hub.publish(run)
-            await asyncio.sleep(0)
-            run, deliveries, size = [], reach, len(message.data)
-        run.append(message)
-    return counts + hub.publish(run)
+        counts: dict[int, int] = {}
+        for run in runs(messages, map(self._hub.reach, messages)):
+            if counts:
+                await asyncio.sleep(0)  # so that other work gets its turn
+            counts |= zip([message.seq or 0 for message in run], self._hub.publish(run), strict=True)
+        return counts

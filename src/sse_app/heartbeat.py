@@ -34,14 +34,14 @@ class Heartbeat:
             connection, due = next(iter(self._due.items()), (None, now))
             if connection is None or due > now:
                 return
-            connection.beat()
             self._due[connection] = now + self.seconds
             self._due.move_to_end(connection)
+            connection.beat()
 
     async def sweep(self) -> None:
         """End streams whose reader has taken nothing for the timeout (SPEC §3.10); nudge those that still wait."""
         now = self._clock.monotonic()
-        for connection in tuple(self._hub.connections):
+        for connection in tuple(self._hub.flow.others):
             if connection.writer.blocked:
                 if connection.blocked_since is None:
                     connection.blocked_since = now

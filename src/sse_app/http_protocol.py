@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 with what SPEC §7 asks beside it: bounds on a request's head, and a way to cut a reader off."""
+"""uvicorn's HTTP/1.1 with what SPEC §7 asks beside it: bounds on a request's head, and connections for streams."""
 
 from __future__ import annotations
 
@@ -9,57 +9,54 @@ from typing import Any
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from sse_adapters.http.transport_writer import HAND_OVER_EXTENSION, TransportFrameWriter
+
 MAX_HEAD_BYTES = 64 * 1024  # request line and headers
 MAX_PIPELINED = 16  # requests that may wait for the answer to one before
 HEAD_SECONDS = 20.0  # for a request's head to arrive, from the connection or the request's first byte on
+LAST_HEAD_SECONDS = 1.0  # the same while the server stops
 
 
 class TransportProtocol(HttpToolsProtocol):
-    """Lends the application its connection (`sse_hub.connection`), refuses endless heads, and speaks of what is not
-    HTTP at all as of any other bad input (SPEC §2)."""
+    """Hands a response's connection over to the application (`sse_hub.hand_over`), refuses endless heads, and speaks of
+    what is not HTTP at all as of any other bad input (SPEC §2)."""
 
     # Not in the instance's dictionary: a few more keys there, and every connection would have one of its own.
-    __slots__ = ("_answering", "_head_bytes", "_head_timer", "writable")
+    __slots__ = ("_answering", "_head_bytes", "_head_timer")
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self.writable: Callable[[], None] | None = None
         self._head_timer: asyncio.TimerHandle | None = None
         self._answering: RequestResponseCycle | None = None
         self._expect_head()
 
-    # The connection that is lent
-
-    @property
-    def congested(self) -> bool:
-        return self.flow.write_paused
-
-    def write(self, data: bytes) -> None:
-        if not self.transport.is_closing():
-            self.transport.write(data)
-
-    def abort(self) -> None:
-        self.transport.abort()
-
-    def is_closing(self) -> bool:
-        return self.transport.is_closing()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if self.writable is not None:
-            self.writable()
+    def hand_over(self, protocol: TransportFrameWriter) -> tuple[asyncio.Transport, Callable[[object], object]]:
+        """See sse_adapters.http.transport_writer.HandOver. What was sent behind the request goes unanswered."""
+        assert self._answering is not None
+        self._answering.response_complete = True
+        self._head_is_there()
+        self._let_go()
+        self.cycle = self._answering = None  # type: ignore[assignment]
+        self.flow.resume_reading()
+        self.transport.set_protocol(protocol)
+        self.connections.add(protocol)  # type: ignore[arg-type]  # it asks no more of it than `shutdown`
+        return self.transport, self.connections.discard
 
     # Requests
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_is_there()
         super().connection_lost(exc)
-        if self._answering is not None and self._answering is not self.cycle:
-            # uvicorn tells the last request; with others behind it, a stream would never know that its reader is gone.
-            self._answering.disconnected = True
-            self._answering.message_event.set()
-        if self.scope is not None:
-            self.scope.pop("extensions", None)  # or this object would wait for the garbage collector
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Hold nothing that holds this object, or they would stay until the garbage collector comes."""
+        self.connections.discard(self)
+        self.pipeline.clear()
+        self.parser = None  # type: ignore[assignment]
+        for request in (self.scope, None if self._answering is None else self._answering.scope):
+            if request is not None:
+                request.pop("extensions", None)
 
     def data_received(self, data: bytes) -> None:
         if self._head_bytes is not None:
@@ -71,7 +68,7 @@ class TransportProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {"sse_hub.connection": self}  # type: ignore[dict-item]
+        self.scope["extensions"] = {HAND_OVER_EXTENSION: self.hand_over}  # type: ignore[dict-item]
         if self._head_bytes is None:
             self._expect_head()
 
@@ -85,6 +82,16 @@ class TransportProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
         super()._start_asgi_task(cycle, app)
+
+    def shutdown(self) -> None:
+        """As uvicorn closes what is idle when the server stops; but who has just connected is about to ask."""
+        if self._head_timer is not None:
+            left = self._head_timer.when() - HEAD_SECONDS + LAST_HEAD_SECONDS - self.loop.time()
+            if left > 0:
+                self.loop.call_later(left, self.shutdown)
+                return
+        if self in self.connections:  # not handed over meanwhile
+            super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "Bad Request", "malformed_request", "the request is not well-formed HTTP")

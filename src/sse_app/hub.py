@@ -9,10 +9,11 @@ messages into its lanes instead.
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from sse_app.connection import Connection, StreamFlow
+from sse_app.connection import Connection
+from sse_app.flow import StreamFlow
 from sse_domain.message import Message, ReceiverType
 from sse_domain.subscription import Subscription
 
@@ -103,25 +104,37 @@ class Hub:
             connection.end(reason, reconnect=True, retry_ms=self._retry_ms + int(pause * 1000))
 
     def publish(self, messages: Sequence[Message]) -> list[int]:
-        """Fan out messages that this node has just applied, in order; to how many streams each was handed.
+        """Fan out messages, one at least, that this node has just applied, in order; to how many streams each
+        was given.
 
         Persisted ones must follow the head without a hole: that is the feed's duty. A stream whose writer fails is
         ended, and comes back with its cursor; the others are served all the same.
         """
-        admitting = [self._admitting(message) for message in messages]
-        for indices, connections in _by_what_they_admit(admitting).items():
-            run = self.flow.shared_run([messages[index] for index in indices])
+        for message in messages:
+            if message.seq is not None:
+                self.flow.head.move(message.seq)
+        if all(map(_for_all, messages)):
+            admitting = [_of_type(self.flow.others, message) for message in messages]
+            ready = self.flow.give_to_ready(self.flow.shared_run(messages))
+        else:
+            admitting, ready = [self._admitting(message) for message in messages], 0
+        for admitted, connections in _by_what_they_admit(messages, admitting):
+            run = self.flow.shared_run(admitted)
             for connection in connections:
                 connection.take(run)
-        return [len(connections) for connections in admitting]
+        return [ready + len(connections) for connections in admitting]
 
     def _admitting(self, message: Message) -> list[Connection]:
         """The streams that a message just applied is for."""
-        if message.seq is not None:
-            self.flow.head.move(message.seq)
-        if message.expired(self.flow.clock.now()):
+        if message.expire_at is not None and message.expired(self.flow.clock.now()):
             return []
-        return [c for c in self._candidates(message) if c.delivery.audience.admits(message)]
+        candidates = self._candidates(message)
+        if message.receiver.type is ReceiverType.CLIENT:
+            for connection in candidates:
+                connection.addressed = True
+        if message.receiver.type is ReceiverType.GROUP:
+            return [c for c in candidates if c.delivery.audience.admits(message)]
+        return _of_type(candidates, message)
 
     def reach(self, message: Message) -> int:
         """How many streams may want this message: what publishing it costs."""
@@ -164,10 +177,22 @@ class Hub:
         return (self.clients if kind is ReceiverType.CLIENT else self.groups).get(identity, ())
 
 
-def _by_what_they_admit(admitting: Sequence[list[Connection]]) -> Mapping[tuple[int, ...], Collection[Connection]]:
-    """Connections by the messages of a run that they admit, each message by its place in the run."""
-    if len(admitting) == 1:
-        return {(0,): admitting[0]}
+def _of_type(connections: Iterable[Connection], message: Message) -> list[Connection]:
+    """Those of a message's own receivers that admit it: of all that Audience.admits asks, its type is left."""
+    return [c for c in connections if c.event_types is None or message.event_type in c.event_types]
+
+
+def _for_all(message: Message) -> bool:
+    """Whether every stream without a filter admits it."""
+    return message.receiver.type is ReceiverType.BROADCAST and message.expire_at is None
+
+
+def _by_what_they_admit(
+    messages: Sequence[Message], admitting: Sequence[list[Connection]]
+) -> Iterable[tuple[Sequence[Message], Collection[Connection]]]:
+    """Connections by the messages of a run that they admit. `admitting`: those that admit each message."""
+    if len(messages) == 1:
+        return [(messages, admitting[0])] if admitting[0] else ()
     indices: dict[Connection, list[int]] = {}
     for index, connections in enumerate(admitting):
         for connection in connections:
@@ -175,7 +200,7 @@ def _by_what_they_admit(admitting: Sequence[list[Connection]]) -> Mapping[tuple[
     groups: dict[tuple[int, ...], list[Connection]] = {}
     for connection, admitted in indices.items():
         groups.setdefault(tuple(admitted), []).append(connection)
-    return groups
+    return [([messages[index] for index in admitted], connections) for admitted, connections in groups.items()]
 
 
 def _discard(index: dict[str, set[Connection]], key: str, connection: Connection) -> None:

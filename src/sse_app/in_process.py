@@ -7,24 +7,21 @@ import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from sse_app.sending import Sending, member_of
-from sse_domain.api import MessagePage, PushService, Receipt
+from sse_domain.api import FrameWriter, MessagePage, PushService, Receipt
 from sse_domain.inbox import DEFAULT_PAGE, InboxQuery, StatusFilter
 from sse_domain.message import Message, Priority
-from sse_domain.ports import FrameWriter
 from sse_domain.replay import ReplayMode, StreamRequest
 
 LISTENER_BUFFER = 256  # events a listener may leave untaken before it counts as blocked
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(NamedTuple):
     """One event of a stream, as a browser would see it. `id` is what its lastEventId is now; `json` is its data's text.
 
     `message` is None for a control event (`sse.…`).
@@ -57,7 +54,7 @@ class EventStream(FrameWriter):
         self.closed: str | None = None
         self._control_events = control_events
         self._events: deque[Event] = deque()
-        self._arrived = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
         self._written_id = ""
 
     def __aiter__(self) -> EventStream:
@@ -67,8 +64,7 @@ class EventStream(FrameWriter):
         while not self._events:
             if self.closed is not None:
                 raise StopAsyncIteration
-            self._arrived.clear()
-            await self._arrived.wait()
+            await self._arrival()
         event = self._events.popleft()
         self.last_event_id = event.id
         if self.blocked and len(self._events) <= LISTENER_BUFFER // 2:
@@ -79,24 +75,22 @@ class EventStream(FrameWriter):
     def give(self, batch: Sequence[tuple[Message, str | None]]) -> None:
         for message, cursor in batch:
             self._written_id = cursor or self._written_id
-            self._put(
-                Event(
-                    event_type=message.event_type,
-                    json=message.data,
-                    id=self._written_id,
-                    message=message,
-                )
-            )
+            self._events.append(Event(message.event_type, message.data, self._written_id, message))
+        self._arrived()
+
+    def begin(self, cursor: str, opened: Mapping[str, object], reset: str | None) -> None:
+        self.beat(cursor)
+        self.opened, self.reset = opened, reset
+        self.control("sse.open", opened)
+        if reset is not None:
+            self.control("sse.reset", {"reason": reset})
 
     def control(self, event: str, payload: Mapping[str, object]) -> None:
-        if event == "sse.open":
-            self.opened = payload
-        elif event == "sse.reset":
-            self.reset = str(payload["reason"])
         if self._control_events:
-            self._put(Event(event_type=event, json=msgspec.json.encode(payload), id=self._written_id))
+            self._events.append(Event(event, msgspec.json.encode(payload), self._written_id))
+            self._arrived()
 
-    def stand(self, cursor: str, *, heartbeat: bool) -> None:
+    def beat(self, cursor: str) -> None:
         self._written_id = cursor
         if not self._events:
             self.last_event_id = cursor
@@ -104,12 +98,23 @@ class EventStream(FrameWriter):
     def close(self, reason: str, *, reconnect: bool, retry_ms: int | None = None) -> None:
         self.control("sse.close", {"reason": reason, "reconnect": reconnect})
         self.closed = reason
-        self._arrived.set()
+        self._arrived()
 
-    def _put(self, event: Event) -> None:
-        self._events.append(event)
-        self.blocked = len(self._events) >= LISTENER_BUFFER
-        self._arrived.set()
+    async def _arrival(self) -> None:
+        """Like an asyncio.Event that is set for a moment; nothing is made for a reader that need not wait."""
+        arrival: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(arrival)
+        try:
+            await arrival
+        finally:
+            self._waiting.remove(arrival)
+
+    def _arrived(self) -> None:
+        if len(self._events) >= LISTENER_BUFFER:
+            self.blocked = True
+        for arrival in self._waiting:
+            if not arrival.done():
+                arrival.set_result(None)
 
 
 def _nothing() -> None:

@@ -29,6 +29,7 @@ class Janitor:
         if await _in_batches(lambda: self._retention.remove_older(now - self._keep, BATCH)):
             self._unread.changed_for_all()
         await _in_batches(lambda: self._retention.forget_readers(now - self._keep, BATCH))
+        await _in_batches(lambda: self._retention.forget_markings(now - self._keep, BATCH))
 
 
 async def _in_batches(remove: Callable[[], Awaitable[int]]) -> int:

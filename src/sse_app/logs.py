@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import msgspec
@@ -12,7 +13,13 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 class JsonLines(logging.Formatter):
-    """A record as one JSON object: time, level, logger, message, what was passed as `extra`, and an error's text."""
+    """A record as one JSON object: time, level, logger, message, what was passed as `extra`, and an error's text.
+
+    `fields` stand in every line."""
+
+    def __init__(self, fields: Mapping[str, object] | None = None) -> None:
+        super().__init__()
+        self._fields = dict(fields or {})
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
@@ -20,6 +27,7 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            **self._fields,
         }
         line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
         if record.exc_info:
@@ -27,16 +35,17 @@ class JsonLines(logging.Formatter):
         return msgspec.json.encode(line, enc_hook=str).decode()
 
 
-def configure_logging(log_format: str, level: str) -> None:
-    """Send all logs to standard error, the hub's own from `level` on.
+def configure_logging(log_format: str, level: str, worker: int | None = None) -> None:
+    """Send all logs to standard error, the hub's own from `level` on; those of one worker of several with its number.
 
     Libraries get to tell their warnings alone: below that they log statements with their parameters, and URLs.
     """
     output = logging.StreamHandler(sys.stderr)
     if log_format == "json":
-        output.setFormatter(JsonLines())
+        output.setFormatter(JsonLines({} if worker is None else {"worker": worker}))
     else:
-        output.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+        tag = "" if worker is None else f"[{worker}] "
+        output.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)-7s {tag}%(name)s: %(message)s"))
     least = logging.getLevelNamesMapping()[level.upper()]
     logging.basicConfig(handlers=[output], level=max(least, logging.WARNING), force=True)
     logging.getLogger("sse_hub").setLevel(least)

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Sequence
+from datetime import datetime
 
 from sse_app.clock import Clock
 from sse_app.connection import Connection
 from sse_app.delivered import DeliveredLedger
-from sse_app.feed import Feed
 from sse_app.heartbeat import Heartbeat
-from sse_app.hub import Hub
+from sse_app.hub import Hub, UserStreams
+from sse_app.lookup import Known, Opening, OpeningLookup
+from sse_app.presence import PresenceReporter
 from sse_app.unread import UnreadWatch
+from sse_domain.api import FrameWriter
+from sse_domain.bounds import Caps
 from sse_domain.cursor import START, Positions, encode_cursor
-from sse_domain.delivery import Caps, Delivery
+from sse_domain.delivery import Delivery
+from sse_domain.errors import Overloaded
 from sse_domain.message import Receiver, ReceiverType
-from sse_domain.ports import FrameWriter, Inbox, MessageLog, Subscriptions
-from sse_domain.replay import ReplayMode, ResetReason, Start, StreamRequest, judge_cursor
+from sse_domain.ports import Inbox, MessageLog
+from sse_domain.replay import LogHead, ReplayMode, ResetReason, Start, StreamRequest, judge_cursor
 from sse_domain.subscription import Audience
 
-CONCURRENT_OPENINGS = 16  # a storm of readers waits here, each at its turn, and not for the database
+STORM_SECONDS = 5  # at least, before whoever is turned away comes back
+CONCURRENT_READS = 16  # of what can't be looked up together: a storm waits here, and not for the database
 
 
 class StreamOpener:
@@ -28,45 +35,49 @@ class StreamOpener:
         *,
         message_log: MessageLog,
         inbox: Inbox,
-        subscriptions: Subscriptions,
+        lookup: OpeningLookup,
         hub: Hub,
-        feed: Feed,
         ledger: DeliveredLedger,
         unread: UnreadWatch,
         heartbeat: Heartbeat,
+        presence: PresenceReporter,
         clock: Clock,
         caps: Caps,
+        most_opening: int,
     ) -> None:
         self._log = message_log
         self._inbox = inbox
-        self._subscriptions = subscriptions
+        self._lookup = lookup
         self._hub = hub
-        self._feed = feed
         self._ledger = ledger
         self._unread = unread
         self._heartbeat = heartbeat
+        self._presence = presence
         self._clock = clock
         self._caps = caps
-        self._turns = asyncio.Semaphore(CONCURRENT_OPENINGS)
+        self._most_opening = most_opening
+        self._opening = 0
+        self._turns = asyncio.Semaphore(CONCURRENT_READS)
 
     async def open(self, request: StreamRequest, writer: FrameWriter) -> Connection:
-        """Open a stream into `writer`. Raises StoreUnavailable, with nothing written and nothing registered."""
-        async with self._turns:
+        """Open a stream into `writer`. Raises StoreUnavailable, and Overloaded when too many others are opening or wait
+        for the log, with nothing written and nothing registered."""
+        if self._opening + self._hub.flow.waiting_reads >= self._most_opening:
+            raise Overloaded("too many streams are opening", retry_after=STORM_SECONDS)
+        self._opening += 1
+        try:
             connection = None
             while connection is None:
                 connection = await self._open(request, writer)
             return connection
+        finally:
+            self._opening -= 1
 
     async def _open(self, request: StreamRequest, writer: FrameWriter) -> Connection | None:
         """None if the log was replaced meanwhile: then what was found out is of one that is no longer there."""
-        epoch = self._hub.flow.head.epoch or (await self._feed.catch_up()).epoch
+        epoch = self._hub.flow.head.epoch or (await self._lookup.head()).epoch
         with self._hub.opening(request.user_id) as user:
-            if request.user_id is not None and not user.loaded:
-                user.load(await self._subscriptions.of_user(request.user_id))
-            start = await self._start(request)
-            counts = None
-            if request.user_id is not None:
-                counts = await self._inbox.unread(request.user_id, self._clock.now())
+            start, known = await self._start(request, user)
             if self._hub.flow.head.epoch != epoch:
                 return None
             # No awaits from here on: the position, the first frames and the registration are one step for the feed.
@@ -78,22 +89,22 @@ class StreamOpener:
                 subscriptions=user.subscriptions,
                 event_types=None if request.event_types is None else frozenset(request.event_types),
             )
-            head = self._hub.flow.head
+            considered = _considered(audience, start, known, named_client=request.client_id is not None)
+            head, counts = self._hub.flow.head, known.unread
             connection = Connection(
                 connection_id=secrets.token_urlsafe(12),
                 client_id=audience.client_id or "",
                 named_client=request.client_id is not None,
                 unread_told=counts if request.unread else None,
                 connected_at=self._clock.now(),
-                delivery=Delivery(audience, start.positions, head.seq, self._caps, self._hub.flow.budget),
+                delivery=Delivery(audience, considered, head.seq, self._caps, self._hub.flow.budget),
                 writer=writer,
                 flow=self._hub.flow,
                 forget=self._forget,
             )
             writer.drained = connection.drained
-            writer.stand(encode_cursor(max(start.positions), head.epoch, start.positions), heartbeat=False)
-            writer.control(
-                "sse.open",
+            writer.begin(
+                encode_cursor(max(start.positions), head.epoch, start.positions),
                 {
                     "connection_id": connection.connection_id,
                     "client_id": connection.client_id,
@@ -104,11 +115,11 @@ class StreamOpener:
                     "unread": None if counts is None else counts.payload(request.user_id),
                     "heartbeat_seconds": self._heartbeat.seconds,
                 },
+                None if start.reset is None else start.reset.value,
             )
-            if start.reset is not None:
-                writer.control("sse.reset", {"reason": start.reset.value})
             self._hub.add(connection)
             self._heartbeat.add(connection)
+            self._presence.opened(connection)
             if request.user_id is not None and connection.wants_unread:
                 self._unread.watch(request.user_id)
             connection.pump()
@@ -116,24 +127,40 @@ class StreamOpener:
 
     def _forget(self, connection: Connection) -> None:
         self._heartbeat.remove(connection)
+        self._presence.left(connection)
         self._ledger.left(connection)
         self._hub.remove(connection)
         self._unread.left(connection)
 
-    async def _start(self, request: StreamRequest) -> Start:
-        if request.cursor is None and request.since is None:
-            return await self._start_anew(request, reset=None)
-        # A cursor may come from another process on the same log: judge it by the log, not by what this feed has seen.
-        head = await self._feed.catch_up()
+    async def _start(self, request: StreamRequest, user: UserStreams) -> tuple[Start, Known]:
+        """Where the stream begins, and what is known of its readers."""
         reset: ResetReason | None = None
-        if request.cursor is not None:
-            judged = judge_cursor(request.cursor, head)
-            if isinstance(judged, Positions):
-                return Start(positions=judged, groups_after=0, resumed=True, complete=True)
-            reset = judged
-        if request.since is None:
-            return await self._start_anew(request, reset)
-        seq = min(await self._log.seq_before(request.since), head.seq)
+        if request.cursor is not None or request.since is not None:
+            # A cursor may come from another process on the same log: judge it by the log, not by what this feed has
+            # seen.
+            head = await self._lookup.head()
+            if request.cursor is not None:
+                judged = judge_cursor(request.cursor, head)
+                if isinstance(judged, Positions):
+                    known = await self._known(request, user, readers=())
+                    return Start(positions=judged, groups_after=0, resumed=True, complete=True), known
+                reset = judged
+            if request.since is not None:
+                known = await self._known(request, user, readers=())
+                return await self._start_since(request.since, head, reset), known
+        known = await self._known(request, user, _owed(request))
+        seq = self._hub.flow.head.seq
+        first = await self._first_position(request, known, Positions.level(seq))
+        return Start(positions=first, groups_after=seq, resumed=False, complete=reset is None, reset=reset), known
+
+    async def _known(self, request: StreamRequest, user: UserStreams, readers: Sequence[Receiver]) -> Known:
+        if request.user_id is None and not readers:
+            return Known({}, None, 0, {})
+        return await self._lookup.of(Opening(request.user_id, user, readers))
+
+    async def _start_since(self, since: datetime, head: LogHead, reset: ResetReason | None) -> Start:
+        async with self._turns:
+            seq = min(await self._log.seq_before(since), head.seq)
         return Start(
             positions=Positions.level(seq),
             groups_after=0,
@@ -143,30 +170,57 @@ class StreamOpener:
             reset=reset,
         )
 
-    async def _start_anew(self, request: StreamRequest, reset: ResetReason | None) -> Start:
-        head = self._hub.flow.head.seq
-        first = await self._first_position(request, Positions.level(head))
-        return Start(positions=first, groups_after=head, resumed=False, complete=reset is None, reset=reset)
-
-    async def _first_position(self, request: StreamRequest, head: Positions) -> Positions:
+    async def _first_position(self, request: StreamRequest, known: Known, head: Positions) -> Positions:
         """Where a stream without a cursor begins: what its user, or else its named client, is still owed."""
         if request.replay is ReplayMode.NONE:
             return head
-        client = None if request.client_id is None else Receiver(ReceiverType.CLIENT, request.client_id)
-        client_record = None if client is None else await self._ledger.of(client)
-        if request.user_id is None:
-            first = head if client_record is None else client_record.positions
+        user, client = _user(request), _client(request)
+        if user is None:
+            record = None if client is None else known.delivered.get(client)
+            first = head if record is None else record.positions
         elif request.replay is ReplayMode.PENDING:
-            first = await self._ledger.positions(request.user_id)
+            first = _given(known, user)
         else:
-            oldest = await self._inbox.oldest_unread(request.user_id, self._clock.now())
+            async with self._turns:
+                oldest = await self._inbox.oldest_unread(user.id or "", self._clock.now())
             first = _just_before(oldest, head)
         if client is not None:
             # The user's other devices may have been given more than this one. Better one of their messages again
             # than one of this client's never.
-            given = START if client_record is None else client_record.positions
-            first = _just_before(await self._log.first_owed(client, given, self._clock.now()), first)
+            async with self._turns:
+                owed = await self._log.first_owed(client, _given(known, client), self._clock.now())
+            first = _just_before(owed, first)
         return first.nearest(head)
+
+
+def _considered(audience: Audience, start: Start, known: Known, *, named_client: bool) -> Positions:
+    """Up to where the stream need not read the log: where it starts, or how far its user was found to have nothing
+    unread. What is for its client or for groups of its URL was not looked for."""
+    uncounted = named_client or (audience.groups and start.groups_after < known.counted_through)
+    if known.unread is None or known.unread.total or uncounted or audience.subscriptions != known.memberships:
+        return start.positions
+    return start.positions.furthest(Positions.level(known.counted_through))
+
+
+def _user(request: StreamRequest) -> Receiver | None:
+    return None if request.user_id is None else Receiver(ReceiverType.USER, request.user_id)
+
+
+def _client(request: StreamRequest) -> Receiver | None:
+    return None if request.client_id is None else Receiver(ReceiverType.CLIENT, request.client_id)
+
+
+def _owed(request: StreamRequest) -> Sequence[Receiver]:
+    """Of whom it matters what they were given, for a stream that begins anew."""
+    if request.replay is ReplayMode.NONE:
+        return ()
+    user = _user(request) if request.replay is ReplayMode.PENDING else None
+    return [reader for reader in (user, _client(request)) if reader is not None]
+
+
+def _given(known: Known, reader: Receiver) -> Positions:
+    record = known.delivered.get(reader)
+    return START if record is None else record.positions
 
 
 def _just_before(seqs: tuple[int | None, ...], otherwise: Positions) -> Positions:

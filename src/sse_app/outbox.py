@@ -20,8 +20,9 @@ from sse_app.feed import Feed
 from sse_app.publisher import Publisher
 from sse_app.sending import Sending
 from sse_domain.errors import InvalidInput, Unavailable
+from sse_domain.log import Appended, Entry, Outcome
 from sse_domain.message import Draft
-from sse_domain.ports import Appended, Entry, Outbox, Outcome
+from sse_domain.ports import Outbox
 
 log = logging.getLogger("sse_hub.outbox")
 

@@ -3,45 +3,53 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
+from operator import attrgetter
 
 from sse_app.clock import Clock
-from sse_app.feed import publish_in_runs
-from sse_app.hub import Hub
+from sse_app.fan_out import FanOut
 from sse_app.recent import RecentEphemeral, Sent
 from sse_app.sequencer import Sequenced, Sequencer
 from sse_domain.api import Receipt
 from sse_domain.errors import EventIdConflict, InvalidInput, SseError
+from sse_domain.log import Entry, Outcome
 from sse_domain.message import Draft, Message, accept, fingerprint
-from sse_domain.ports import Entry, MessageLog, Outcome
+from sse_domain.ports import MessageLog
 
 MAX_BATCH = 1000
+RANDOM_PARTS = 256  # of ids, drawn at once: a system call for each would double what an id costs
 
 
 class Publisher:
-    def __init__(self, message_log: MessageLog, sequencer: Sequencer, hub: Hub, clock: Clock) -> None:
+    def __init__(self, message_log: MessageLog, sequencer: Sequencer, fan_out: FanOut, clock: Clock) -> None:
         self.accepted = 0
         self._log = message_log
         self._sequencer = sequencer
-        self._hub = hub
+        self._fan_out = fan_out
         self._clock = clock
         self._recent = RecentEphemeral()
+        self._ids = EventIds()
 
     async def send(self, draft: Draft) -> Receipt:
         """See PushService.send."""
+        if not draft.persist and draft.event_id is None:
+            return await self._pass_on(draft)
         [answer] = await (self._persist_run([draft]) if draft.persist else self._ephemeral_run([draft]))
-        if isinstance(answer, SseError):
-            raise answer
-        return answer
+        try:
+            if isinstance(answer, SseError):
+                raise answer
+            return answer
+        finally:
+            del answer  # an error leads to this frame, and would hold itself until the garbage collector comes
 
     async def send_batch(self, drafts: Sequence[Draft]) -> list[Receipt | SseError]:
         """See PushService.send_batch. Runs of persisted messages are committed together, in their place."""
         if len(drafts) > MAX_BATCH:
             raise InvalidInput("messages", f"at most {MAX_BATCH} a batch")
         answers: list[Receipt | SseError] = []
-        for persist, group in groupby(drafts, key=lambda draft: draft.persist):
+        for persist, group in groupby(drafts, key=attrgetter("persist")):
             run = list(group)
             answers += await (self._persist_run(run) if persist else self._ephemeral_run(run))
         return answers
@@ -51,21 +59,28 @@ class Publisher:
         conflict = self._ephemeral_twin(draft)
         if conflict is not None:
             raise conflict
-        return self._entry(draft)
+        return self._entry(draft, self._clock.now())
 
-    async def _persist_run(self, drafts: list[Draft]) -> list[Receipt | SseError]:
-        answers: list[Receipt | SseError | None] = [self._ephemeral_twin(draft) for draft in drafts]
-        free = [draft for draft, conflict in zip(drafts, answers, strict=True) if conflict is None]
-        try:
-            sequenced = iter(await self._sequencer.submit([self._entry(draft) for draft in free])) if free else iter(())
-        except SseError as error:
-            return [error if answer is None else answer for answer in answers]
-        return [
-            self._answer(next(sequenced)) if conflict is None else conflict
-            for draft, conflict in zip(drafts, answers, strict=True)
+    async def _persist_run(self, drafts: Sequence[Draft]) -> list[Receipt | SseError]:
+        conflicts = [self._ephemeral_twin(draft) for draft in drafts]
+        now = self._clock.now()
+        entries = [
+            self._entry(draft, now) for draft, conflict in zip(drafts, conflicts, strict=True) if conflict is None
         ]
+        try:
+            sequenced = iter(await self._sequencer.submit(entries) if entries else ())
+        except SseError as error:
+            return [conflict or error for conflict in conflicts]
+        return [conflict or self._answer(next(sequenced)) for conflict in conflicts]
 
-    async def _ephemeral_run(self, drafts: list[Draft]) -> list[Receipt | SseError]:
+    async def _pass_on(self, draft: Draft) -> Receipt:
+        """Send an ephemeral message that can't be a repeat: a run of one, and the most frequent of all."""
+        message = self._accept(draft, self._clock.now())
+        self.accepted += 1
+        [connections] = await self._fan_out.publish([message])
+        return _ephemeral_receipt(message, connections)
+
+    async def _ephemeral_run(self, drafts: Sequence[Draft]) -> list[Receipt | SseError]:
         asked = [d.event_id for d in drafts if d.event_id is not None and self._recent.find(d.event_id) is None]
         stored: Mapping[str, Message] | SseError
         try:
@@ -73,39 +88,41 @@ class Publisher:
         except SseError as error:
             stored = error
         # No await from here on: what is remembered as sent is also handed out, and a repeat is told from its first.
-        outcomes = [self._ephemeral_outcome(draft, stored) for draft in drafts]
-        fresh = [outcome for outcome in outcomes if isinstance(outcome, Message)]
+        now = self._clock.now()
+        answers: list[Receipt | SseError | None] = []
+        fresh: list[Message] = []
+        for draft in drafts:
+            answer = None if draft.event_id is None else self._answer_to_known(draft, draft.event_id, stored)
+            answers.append(answer)
+            if answer is None:
+                fresh.append(self._accept(draft, now))
         self.accepted += len(fresh)
-        counts = iter(await publish_in_runs(self._hub, fresh))
-        return [
-            _ephemeral_receipt(outcome, connections=next(counts)) if isinstance(outcome, Message) else outcome
-            for outcome in outcomes
-        ]
+        counts = await self._fan_out.publish(fresh)
+        receipts = map(_ephemeral_receipt, fresh, counts)
+        return [answer or next(receipts) for answer in answers]
 
-    def _ephemeral_outcome(
-        self, draft: Draft, stored: Mapping[str, Message] | SseError
-    ) -> Message | Receipt | SseError:
-        """A new message, or the answer to an event_id that was used before. `stored` is what the log knows of them."""
-        if draft.event_id is None:
-            return self._accept(draft)
-        sent = self._recent.find(draft.event_id)
+    def _answer_to_known(
+        self, draft: Draft, event_id: str, stored: Mapping[str, Message] | SseError
+    ) -> Receipt | SseError | None:
+        """The answer to an event_id that was used before, or may have been; None for a new one. `stored` is what the
+        log knows of them."""
+        sent = self._recent.find(event_id)
         if sent is not None:
-            return sent.receipt if sent.fingerprint == fingerprint(draft) else EventIdConflict(draft.event_id)
+            return sent.receipt if sent.fingerprint == fingerprint(draft) else EventIdConflict(event_id)
         if isinstance(stored, SseError):
             return stored
-        return EventIdConflict(draft.event_id) if draft.event_id in stored else self._accept(draft)
+        return EventIdConflict(event_id) if event_id in stored else None
 
-    def _accept(self, draft: Draft) -> Message:
-        now = self._clock.now()
-        message = accept(draft, event_id=draft.event_id or new_event_id(now), seq=None, now=now)
+    def _entry(self, draft: Draft, now: datetime) -> Entry:
+        """A draft for the log, under an id of our own unless its publisher chose one."""
+        return Entry(draft, draft.event_id or self._ids.new(now), may_repeat=draft.event_id is not None)
+
+    def _accept(self, draft: Draft, now: datetime) -> Message:
+        message = accept(draft, event_id=draft.event_id or self._ids.new(now), seq=None, now=now)
         if draft.event_id is not None:
             answer = _ephemeral_receipt(message, connections=0, repeated=True)
             self._recent.add(draft.event_id, Sent(fingerprint(draft), answer))
         return message
-
-    def _entry(self, draft: Draft) -> Entry:
-        named = draft.event_id
-        return Entry(draft, named or new_event_id(self._clock.now()), may_repeat=named is not None)
 
     def _answer(self, sequenced: Sequenced) -> Receipt | SseError:
         outcome, message = sequenced.appended
@@ -129,17 +146,23 @@ class Publisher:
         return EventIdConflict(draft.event_id)
 
 
-def new_event_id(now: datetime) -> str:
-    """A time-ordered unique id: 48 bits of milliseconds, then 80 random bits, as 32 hex digits."""
-    return f"{int(now.timestamp() * 1000):012x}{os.urandom(10).hex()}"
+class EventIds:
+    """Time-ordered unique ids: 48 bits of milliseconds, then 80 random bits, as 32 hex digits each."""
+
+    def __init__(self) -> None:
+        self._random = _random_parts()
+
+    def new(self, now: datetime) -> str:
+        return f"{int(now.timestamp() * 1000):012x}{next(self._random)}"
 
 
-def _ephemeral_receipt(message: Message, *, connections: int, repeated: bool = False) -> Receipt:
-    return Receipt(
-        event_id=message.event_id,
-        seq=None,
-        persisted=False,
-        expire_at=message.expire_at,
-        connections=connections,
-        repeated=repeated,
-    )
+def _random_parts() -> Iterator[str]:
+    """80 bits from the system's generator, as hex, without end."""
+    while True:
+        drawn = os.urandom(10 * RANDOM_PARTS).hex()
+        for start in range(0, len(drawn), 20):
+            yield drawn[start : start + 20]
+
+
+def _ephemeral_receipt(message: Message, connections: int, *, repeated: bool = False) -> Receipt:
+    return Receipt(message.event_id, None, False, message.expire_at, connections, repeated)

@@ -26,22 +26,23 @@ class Sending(ABC, Generic[Answer]):
 
     async def send_to_user(self, user_id: str, event_type: str, data: Any, **options: Any) -> Answer:
         """Send to all streams and the inbox of a user. `options`: persist, priority, ttl (seconds), event_id."""
-        return await self._send(Receiver.user(user_id), event_type, data, options)
+        return await self.send(self._draft(Receiver.user(user_id), event_type, data, options))
 
     async def send_to_client(self, client_id: str, event_type: str, data: Any, **options: Any) -> Answer:
         """Send to one device or tab. `options` as for `send_to_user`."""
-        return await self._send(Receiver.client(client_id), event_type, data, options)
+        return await self.send(self._draft(Receiver.client(client_id), event_type, data, options))
 
     async def send_to_group(self, group: str, event_type: str, data: Any, **options: Any) -> Answer:
         """Send to everyone in a group. `options` as for `send_to_user`."""
-        return await self._send(Receiver.group(group), event_type, data, options)
+        return await self.send(self._draft(Receiver.group(group), event_type, data, options))
 
     async def broadcast(self, event_type: str, data: Any, **options: Any) -> Answer:
         """Send to everyone. `options` as for `send_to_user`."""
-        return await self._send(BROADCAST, event_type, data, options)
+        return await self.send(self._draft(BROADCAST, event_type, data, options))
 
-    async def _send(self, receiver: Receiver, event_type: str, data: Any, options: dict[str, Any]) -> Answer:
-        return await self.send(draft(receiver, event_type, data, **{"persist": self.persist, **options}))
+    def _draft(self, receiver: Receiver, event_type: str, data: Any, options: dict[str, Any]) -> Draft:
+        options.setdefault("persist", self.persist)
+        return draft(receiver, event_type, data, **options)
 
 
 def draft(
@@ -71,7 +72,9 @@ def draft(
 
 
 def member_of(kind: type[Choice], field: str, value: object) -> Choice:
-    """The member of an enumeration that a caller names by its value. Raises InvalidInput."""
+    """The member of an enumeration that a caller gives or names by its value. Raises InvalidInput."""
+    if isinstance(value, kind):
+        return value
     try:
         return kind(value)
     except ValueError:

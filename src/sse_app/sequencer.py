@@ -23,9 +23,11 @@ from typing import NamedTuple
 
 from sse_app.clock import Clock
 from sse_app.feed import Feed
+from sse_app.gathering import until_quiet
 from sse_domain.errors import Overloaded, ShuttingDown, SseError, StoreUnavailable, Unavailable
+from sse_domain.log import Appended, Commit, Entry, Outcome
 from sse_domain.message import Message
-from sse_domain.ports import Appended, Commit, Entry, MessageLog, Outcome
+from sse_domain.ports import MessageLog
 from sse_domain.replay import LogHead
 
 log = logging.getLogger("sse_hub.sequencer")
@@ -46,19 +48,22 @@ class Sequenced(NamedTuple):
 class _Submission(NamedTuple):
     entries: Sequence[Entry]
     data_bytes: int
+    since: float  # by the monotonic clock
     answer: asyncio.Future[list[Sequenced]]
 
 
 class Sequencer:
     def __init__(self, message_log: MessageLog, feed: Feed, clock: Clock, *, patience_seconds: float) -> None:
         self.backlog = 0  # entries waiting to be committed
-        self._commits = 0
         self._backlog_bytes = 0
         self._log = message_log
         self._feed = feed
         self._clock = clock
         self._patience_seconds = patience_seconds
         self._queue: deque[_Submission] = deque()
+        self._committing: list[_Submission] = []
+        self._committed_at = clock.monotonic()
+        self._impatience: asyncio.TimerHandle | None = None  # one for all: it would cost each more than its answer
         self._writer: asyncio.Task[None] | None = None
         self._stopped = False
 
@@ -75,46 +80,54 @@ class Sequencer:
         if self.backlog and full:
             raise Overloaded("too many messages are waiting to be committed")
         loop = asyncio.get_running_loop()
-        submission = _Submission(entries, size, loop.create_future())
+        submission = _Submission(entries, size, self._clock.monotonic(), loop.create_future())
         self._queue.append(submission)
         self.backlog += len(entries)
         self._backlog_bytes += size
         if self._writer is None:
             self._writer = loop.create_task(self._write())
-        try:
-            return await self._answer(submission)
-        finally:
-            submission.answer.cancel()
+        if self._impatience is None:
+            self._impatience = loop.call_later(self._patience_seconds, self._give_up)
+        return await submission.answer
 
     async def stop(self) -> None:
         """Refuse new submissions and finish the ones taken."""
         self._stopped = True
         if self._writer is not None:
             await self._writer
+        if self._impatience is not None:
+            self._impatience.cancel()
 
-    async def _answer(self, submission: _Submission) -> list[Sequenced]:
-        """Wait for it for as long as there are commits."""
-        commits = -1
-        while commits < self._commits:
-            commits = self._commits
-            await asyncio.wait([submission.answer], timeout=self._patience_seconds)
+    def _give_up(self) -> None:
+        """Tell those who have waited too long without any commit; look again when the next of them will have."""
+        self._impatience = None
+        now = self._clock.monotonic()
+        for submission in (*self._committing, *self._queue):
             if submission.answer.done():
-                return submission.answer.result()
-        raise StoreUnavailable("the database has not committed anything for too long")
+                continue
+            patience = max(submission.since, self._committed_at) + self._patience_seconds - now
+            if patience > 0:
+                self._impatience = asyncio.get_running_loop().call_later(patience, self._give_up)
+                return
+            submission.answer.set_exception(StoreUnavailable("the database has not committed anything for too long"))
 
     async def _write(self) -> None:
         try:
             while self._queue:
-                submissions: list[_Submission] = []
+                await until_quiet(lambda: self.backlog, COMMIT_ENTRIES)  # a burst makes one commit, and one run
                 size = 0
                 while self._queue and size < COMMIT_ENTRIES:
-                    submissions.append(self._queue.popleft())
-                    size += len(submissions[-1].entries)
-                await self._commit(submissions)
+                    self._committing.append(self._queue.popleft())
+                    size += len(self._committing[-1].entries)
+                await self._commit(self._committing)
                 self.backlog -= size
-                self._backlog_bytes -= sum(submission.data_bytes for submission in submissions)
+                self._backlog_bytes -= sum(submission.data_bytes for submission in self._committing)
+                self._committing = []
         finally:
             self._writer = None
+            for submission in self._committing:  # none, unless something has broken this off
+                submission.answer.cancel()
+            self._committing = []
 
     async def _commit(self, submissions: list[_Submission]) -> None:
         entries = [entry for submission in submissions for entry in submission.entries]
@@ -131,7 +144,7 @@ class Sequencer:
                 if not submission.answer.done():
                     submission.answer.set_exception(failure)
             return
-        self._commits += 1
+        self._committed_at = self._clock.monotonic()
         results = (_result(entry, fate, handed) for entry, fate in zip(entries, appended, strict=True))
         for submission in submissions:
             answer = list(islice(results, len(submission.entries)))

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
-from importlib.metadata import version
+from typing import Any
 
 from sse_app.clock import Clock
 from sse_app.connection import Connection
 from sse_app.delivered import DeliveredLedger
+from sse_app.disconnecting import Disconnections
 from sse_app.feed import Feed
 from sse_app.hub import Hub
 from sse_app.in_process import InProcessHub
 from sse_app.opening import StreamOpener
 from sse_app.outbox import OutboxRelay, TransactionOutbox
+from sse_app.overview import Overview
 from sse_app.publisher import Publisher
-from sse_app.sequencer import Sequencer
 from sse_app.unread import UnreadWatch
-from sse_domain.api import ClientInfo, GroupInfo, Info, MarkedRead, MessagePage, Presence, Receipt
+from sse_app.unread_counts import UnreadCounter
+from sse_domain.api import FrameWriter, GroupInfo, Info, MarkedRead, MessagePage, PresenceInfo, Receipt
 from sse_domain.cursor import MAX_SEQ, START, Cursor, Positions, encode_cursor, parse_cursor
-from sse_domain.errors import InvalidInput, ShuttingDown, SseError, Unavailable, UnknownEventId
+from sse_domain.errors import InvalidInput, ShuttingDown, SseError, UnknownEventId
 from sse_domain.inbox import InboxQuery, ReadSelection, TheseSeqs, UnreadCounts, UpTo, visible
-from sse_domain.message import Draft, Receiver, ReceiverType, check_identifier
-from sse_domain.ports import FrameWriter, Inbox, Membership, MessageLog, Subscriptions
+from sse_domain.message import Draft, Receiver, check_identifier
+from sse_domain.notes import HasRead
+from sse_domain.ports import Bus, Inbox, MessageLog, Subscriptions
+from sse_domain.presence import ClientInfo
 from sse_domain.replay import StreamRequest
-from sse_domain.subscription import Subscription, check_event_types
+from sse_domain.subscription import Membership, Subscription, check_event_types
 
 MAX_IDS = 1000
-MAX_LISTED = 1000
-DISMISSAL_SECONDS = 30
 
 
 class HubService(InProcessHub):
@@ -43,40 +44,43 @@ class HubService(InProcessHub):
         subscriptions: Subscriptions,
         hub: Hub,
         feed: Feed,
-        sequencer: Sequencer,
         publisher: Publisher,
         outbox: OutboxRelay,
         opener: StreamOpener,
         ledger: DeliveredLedger,
         unread: UnreadWatch,
+        counter: UnreadCounter,
+        disconnections: Disconnections,
+        overview: Overview,
+        bus: Bus,
         clock: Clock,
-        storage: str,
     ) -> None:
-        self.draining = False
-        self.node_id = secrets.token_hex(4)
+        self.leaving = False  # about to stop: not ready any more, and all else goes on
+        self.draining = False  # and no stream is opened any more
+        self.replaced = False  # by another on the same address: whoever asks there need not turn away
         self._log = message_log
         self._inbox = inbox
         self._subscriptions = subscriptions
         self._hub = hub
         self._feed = feed
-        self._sequencer = sequencer
         self._publisher = publisher
         self._outbox = outbox
         self._opener = opener
         self._ledger = ledger
         self._unread = unread
+        self._counter = counter
+        self._disconnections = disconnections
+        self._overview = overview
+        self._bus = bus
         self._clock = clock
-        self._storage = storage
-        self._started = clock.monotonic()
-        self._dismissed: dict[str, float] = {}
 
-    # Sending
+    # Sending. The publisher's own coroutines, since wrapping each in another costs every message.
 
-    async def send(self, draft: Draft) -> Receipt:
-        return await self._publisher.send(draft)
+    def send(self, draft: Draft) -> Coroutine[Any, Any, Receipt]:
+        return self._publisher.send(draft)
 
-    async def send_batch(self, drafts: Sequence[Draft]) -> list[Receipt | SseError]:
-        return await self._publisher.send_batch(drafts)
+    def send_batch(self, drafts: Sequence[Draft]) -> Coroutine[Any, Any, list[Receipt | SseError]]:
+        return self._publisher.send_batch(drafts)
 
     def outbox(self, transaction: object) -> TransactionOutbox:
         """Send inside a transaction of your own: an AsyncSession or AsyncConnection of SQLAlchemy on the hub's
@@ -126,10 +130,12 @@ class HubService(InProcessHub):
             marked = await self._inbox.mark_read(user_id, selection, self._clock.now())
         finally:
             self._unread.changed(user_id)  # also when the answer was lost
-        return MarkedRead(marked=marked, unread=await self._inbox.unread(user_id, self._clock.now()))
+            self._bus.tell(HasRead(user_id))
+        return MarkedRead(marked=marked, unread=await self.unread(user_id))
 
     async def unread(self, user_id: str) -> UnreadCounts:
-        return await self._inbox.unread(check_identifier("user_id", user_id), self._clock.now())
+        check_identifier("user_id", user_id)
+        return (await self._counter.of([user_id]))[user_id]
 
     # Durable memberships
 
@@ -154,7 +160,8 @@ class HubService(InProcessHub):
         return version is not None
 
     async def subscriptions(self, user_id: str) -> list[Subscription]:
-        return await self._subscriptions.of_user(check_identifier("user_id", user_id))
+        check_identifier("user_id", user_id)
+        return (await self._subscriptions.of_users([user_id]))[user_id]
 
     # Streams
 
@@ -165,90 +172,36 @@ class HubService(InProcessHub):
         if self.draining:  # it began meanwhile, and has ended only the streams that were open then
             connection.leave()
             raise ShuttingDown("this node is shutting down")
-        if self.dismissed(request.client_id):
+        if self.dismissed(request.client_id, request.user_id):
             connection.end("disconnected", reconnect=False)
         return connection
 
-    def dismissed(self, client_id: str | None) -> bool:
-        return client_id is not None and self._dismissed.get(client_id, 0) > self._clock.monotonic()
+    def dismissed(self, client_id: str | None, user_id: str | None) -> bool:
+        return self._disconnections.dismissed(client_id, user_id)
 
-    async def disconnect(self, client_id: str, *, reconnect: bool) -> int:
-        check_identifier("client_id", client_id)
-        now = self._clock.monotonic()
-        self._dismissed = {known: until for known, until in self._dismissed.items() if until > now}
-        self._dismissed.pop(client_id, None)
-        if not reconnect:
-            self._dismissed[client_id] = now + DISMISSAL_SECONDS
-        streams = tuple(self._hub.clients.get(client_id, ()))
-        for connection in streams:
-            connection.end("disconnected", reconnect=reconnect)
-        return len(streams)
+    async def disconnect(self, client_id: str, *, reconnect: bool = False) -> int:
+        return await self._disconnections.end(Receiver.client(client_id), reconnect=reconnect)
+
+    async def disconnect_user(self, user_id: str, *, reconnect: bool = False) -> int:
+        return await self._disconnections.end(Receiver.user(user_id), reconnect=reconnect)
 
     # Operation
 
     async def group(self, group: str) -> GroupInfo:
-        check_identifier("group", group)
-        connected = self._hub.groups.get(group, ())
-        subscribers = await self._subscriptions.of_group(group, MAX_LISTED)
-        return GroupInfo(
-            group=group,
-            clients=sorted({c.client_id for c in connected})[:MAX_LISTED],
-            users=sorted({c.user_id for c in connected if c.user_id is not None})[:MAX_LISTED],
-            subscribers=[subscription.user_id for subscription in subscribers],
-        )
+        return await self._overview.group(group)
 
     async def clients(self, user_id: str | None, limit: int) -> list[ClientInfo]:
-        if user_id is not None:
-            user = self._hub.users.get(check_identifier("user_id", user_id))
-            streams = [] if user is None else sorted(user.connections, key=lambda c: c.connected_at)
-        else:
-            streams = list(self._hub.connections)
-        return [connection.info() for connection in streams[:limit]]
+        return await self._overview.clients(user_id, limit)
 
-    async def online(self, user_ids: Sequence[str]) -> list[Presence]:
-        answers = []
-        for user_id in user_ids:
-            user = self._hub.users.get(check_identifier("user_id", user_id))
-            connections = 0 if user is None else len(user.connections)
-            record = await self._ledger.of(Receiver(ReceiverType.USER, user_id))
-            answers.append(
-                Presence(
-                    user_id=user_id,
-                    online=connections > 0,
-                    connections=connections,
-                    last_seen=None if record is None else record.seen_at,
-                )
-            )
-        return answers
+    async def online(self, user_ids: Sequence[str]) -> list[PresenceInfo]:
+        return await self._overview.online(user_ids)
 
     async def info(self) -> Info:
-        flow = self._hub.flow
-        return Info(
-            version=version("sse-hub"),
-            node_id=self.node_id,
-            uptime_seconds=self._clock.monotonic() - self._started,
-            clients=len(self._hub.clients),
-            connections=len(self._hub.connections),
-            users=sum(1 for user in self._hub.users.values() if user.connections),
-            groups=len(self._hub.groups),
-            accepted=self._publisher.accepted + self._outbox.accepted,
-            delivered=flow.delivered,
-            replayed=flow.replayed,
-            dropped=flow.dropped + sum(c.delivery.dropped for c in self._hub.connections),
-            backlog=self._sequencer.backlog,
-            storage=await self._storage_health(),
-            bus={"kind": "none", "healthy": True},
-        )
+        return await self._overview.info()
 
     async def ready(self) -> bool:
-        return not self.draining and bool((await self._storage_health())["healthy"])
-
-    async def _storage_health(self) -> Mapping[str, object]:
-        try:
-            head = await self._log.head()
-        except Unavailable:
-            return {"kind": self._storage, "healthy": False}
-        return {"kind": self._storage, "healthy": True, "epoch": head.epoch, "last_seq": head.seq}
+        staying = self.replaced or not (self.leaving or self.draining)
+        return staying and bool((await self._overview.storage_health())["healthy"])
 
     # Ids: wherever one is taken, a stream's id will do as well (SPEC §2). An event id that looks like one comes first.
 
@@ -269,7 +222,7 @@ class HubService(InProcessHub):
         if message is None:
             cursor = self._cursor_of(given)
             return START if cursor is None else cursor.positions
-        standing = {s.group: s for s in await self._subscriptions.of_user(user_id)}
+        standing = {s.group: s for s in (await self._subscriptions.of_users([user_id]))[user_id]}
         seen = visible(message, user_id, standing, message.created_at)
         return Positions.level(message.seq or 0) if seen else START
 

@@ -17,11 +17,12 @@ from msgspec import Meta
 from sse_adapters.http.options import HttpOptions
 
 PREFIX = "SSE_"
-_PASSWORD = re.compile(r"(://[^/@]*?:)[^/@]*(@)")  # in a URL
+# In a URL, also in one that is not well formed: rather too much than too little.
+_PASSWORDS = (re.compile(r"(?<=://)([^/@]*?:).*(?=@)"), re.compile(r"([?&]\w*password=)[^&]*"))
 
 # Promised for later versions. Silently ignoring one could, for example, leave a server open that its owner believes
 # to be protected.
-NOT_YET = ("AUTH_SECRET", "REDIS_URL", "WORKERS")
+NOT_YET = ("AUTH_SECRET",)
 
 
 class SettingsError(Exception):
@@ -46,6 +47,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_timeout_seconds: Annotated[
         float, Meta(ge=1, le=3600, description="seconds after which a database server counts as not answering")
     ] = 10.0
+    redis_url: Annotated[
+        str,
+        Meta(
+            description="Redis, by which the nodes of a hub find each other: `redis://`, `rediss://`, `unix://`, "
+            "`redis+sentinel://HOST:PORT,…/SERVICE` or `redis+cluster://HOST:PORT,…`"
+        ),
+    ] = ""
+    redis_prefix: Annotated[
+        str,
+        Meta(
+            pattern=r"\A[A-Za-z0-9_.:-]{1,64}\Z",
+            extra={"expected": "1 to 64 of [A-Za-z0-9_.:-]"},
+            description="what the names of keys and channels begin with; hubs that share a Redis need different ones",
+        ),
+    ] = "sse-hub"
+    workers: Annotated[
+        int, Meta(ge=1, le=256, description="processes that serve; more than one need `SSE_REDIS_URL`")
+    ] = 1
     host: Annotated[str, Meta(min_length=1, description="address to listen on")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535, description="port to listen on; 0 picks a free one")] = 8000
     allow_unauthenticated: Annotated[
@@ -70,6 +89,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cleanup_seconds: Annotated[
         float, Meta(gt=0, le=86_400, description="seconds between removals of expired and old messages")
     ] = 5.0
+    opening_streams: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1_000_000,
+            description="streams that may be opening or wait for the log at once; more are told to come back later",
+        ),
+    ] = 20_000
     stream_buffer_messages: Annotated[
         int,
         Meta(ge=1, le=100_000, description="messages that may wait for one slow stream before it reads the log"),
@@ -80,12 +107,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     node_buffer_bytes: Annotated[
         int, Meta(ge=1 << 20, le=1 << 40, description="bytes of data that may wait for all slow streams together")
     ] = 256 * 1024 * 1024
+    unready_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=3600,
+            description="seconds after SIGTERM for which all goes on but `/health/ready` answers 503, so that load "
+            "balancers notice",
+        ),
+    ] = 0.0
     drain_seconds: Annotated[
         float,
         Meta(
             ge=0,
             le=3600,
-            description="seconds over which SIGTERM ends open streams, in waves, and over which they return",
+            description="seconds over which a stop then ends open streams, in waves, and over which they return",
         ),
     ] = 5.0
     log_format: Annotated[Literal["text", "json"], Meta(description="`text` for people, `json` for machines")] = "text"
@@ -163,6 +199,8 @@ def _convert(name: str, value: object, annotation: Any, *, strict: bool) -> Any:
 def _expected(annotation: Any) -> str:
     """The values that a setting takes, in words."""
     kind, bounds = annotation.__origin__, annotation.__metadata__[0]
+    if bounds.extra is not None:
+        return str(bounds.extra["expected"])
     if choices := get_args(kind):
         return f"one of {', '.join(choices)}"
     if kind is bool:
@@ -181,4 +219,7 @@ def _text(value: object) -> str:
         case float():
             return f"{value:g}"
         case _:
-            return _PASSWORD.sub(r"\1***\2", str(value))
+            text = str(value)
+            for password in _PASSWORDS:
+                text = password.sub(r"\1***", text)
+            return text

@@ -7,21 +7,20 @@ then nothing was changed, but for a send, where repeating it with the same event
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol, Self
 
 from sse_domain.errors import SseError
 from sse_domain.inbox import InboxEntry, InboxQuery, UnreadCounts
-from sse_domain.message import Draft
-from sse_domain.ports import FrameWriter
+from sse_domain.message import Draft, Message
+from sse_domain.presence import ClientInfo, NodeReport
 from sse_domain.replay import StreamRequest
 from sse_domain.subscription import Subscription
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
+class Receipt(NamedTuple):
     """The answer to a send. `seq` is None for an ephemeral message.
 
     `connections` counts this node's streams that were handed the message. `repeated`: this event_id was sent before
@@ -53,19 +52,6 @@ class MarkedRead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClientInfo:
-    """One open connection."""
-
-    connection_id: str
-    client_id: str
-    user_id: str | None
-    groups: Sequence[str]
-    event_types: Sequence[str] | None
-    state: str
-    connected_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupInfo:
     """Who is in a group: the clients and users connected to it now, and its durable subscribers (user ids)."""
 
@@ -76,7 +62,7 @@ class GroupInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Presence:
+class PresenceInfo:
     """Whether a user has a stream open. `last_seen` is now for one who has, None for one who never had."""
 
     user_id: str
@@ -87,7 +73,12 @@ class Presence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Info:
-    """The node at a glance. Counts of messages are since its start; `backlog` counts messages waiting to commit."""
+    """The hub at a glance: `version`, `node_id` and `uptime_seconds` are those of the node that answers, the rest is of
+    all nodes together, each of which is in `nodes`.
+
+    Messages are counted since their nodes' start; `backlog` counts those that wait to be committed. `unread_cache` is
+    None for a hub without a cache.
+    """
 
     version: str
     node_id: str
@@ -101,8 +92,66 @@ class Info:
     replayed: int
     dropped: int
     backlog: int
+    nodes: Sequence[NodeReport]
     storage: Mapping[str, object]
     bus: Mapping[str, object]
+    unread_cache: Mapping[str, int] | None
+
+
+class FrameWriter(Protocol):
+    """Where one stream's frames go: a socket, or an in-process listener. Synchronous: no call ever waits.
+
+    While `blocked`, the reader has not taken what was written before: nothing but `close` may be called until the
+    writer calls `drained`, which the hub sets when the stream opens. It becomes so only in a call that writes. To a
+    reader that is gone nothing is written.
+    """
+
+    blocked: bool
+    drained: Callable[[], None]
+
+    @abstractmethod
+    def begin(self, cursor: str, opened: Mapping[str, object], reset: str | None) -> None:
+        """Write a stream's first frames, as one write: the id-only frame of where it starts, `sse.open`, and unless the
+        reason for it is None, `sse.reset`.
+        """
+
+    @abstractmethod
+    def give(self, batch: Sequence[tuple[Message, str | None]]) -> None:
+        """Write messages, in order, each with its cursor (None: ephemeral, no id), as one write.
+
+        The same batch object is given to many streams in turn, so what is made of it may be shared.
+        """
+
+    @classmethod
+    def give_all(
+        cls, writers: Sequence[Self], batch: Sequence[tuple[Message, str | None]]
+    ) -> Iterator[tuple[Self, Exception | None]]:
+        """`give` to each of these, thousands perhaps. Tells of each that failed, with its error, and of each that may
+        be blocked now; when nothing more is told, all others have been given the batch. Raises nothing.
+        """
+        for writer in writers:
+            try:
+                writer.give(batch)
+            except Exception as error:
+                yield writer, error
+            else:
+                if writer.blocked:
+                    yield writer, None
+
+    @abstractmethod
+    def control(self, event: str, payload: Mapping[str, object]) -> None:
+        """Write a control event (SPEC §2)."""
+
+    @abstractmethod
+    def beat(self, cursor: str) -> None:
+        """Write a heartbeat: a comment, and an id-only frame, for the stream stands here."""
+
+    @abstractmethod
+    def close(self, reason: str, *, reconnect: bool, retry_ms: int | None = None) -> None:
+        """Write `sse.close` as the last frame and end the stream; a blocked one is cut off at once instead.
+
+        `retry_ms` tells the reader how long to wait before it returns.
+        """
 
 
 class OpenStream(Protocol):
@@ -111,6 +160,10 @@ class OpenStream(Protocol):
     @abstractmethod
     def leave(self) -> None:
         """The reader is gone, or the stream has ended: forget it. Idempotent."""
+
+    @abstractmethod
+    def end(self, reason: str, *, reconnect: bool) -> None:
+        """End it from this side, with `sse.close` as its last frame. Idempotent."""
 
 
 class PushService(Protocol):
@@ -161,8 +214,8 @@ class PushService(Protocol):
         """The user's durable memberships, by group name."""
 
     @abstractmethod
-    def dismissed(self, client_id: str | None) -> bool:
-        """Whether this client was disconnected for good moments ago and is to be answered 204 (SPEC §2)."""
+    def dismissed(self, client_id: str | None, user_id: str | None) -> bool:
+        """Whether this client or user was disconnected for good moments ago and is to be answered 204 (SPEC §2)."""
 
     @abstractmethod
     async def open(self, request: StreamRequest, writer: FrameWriter) -> OpenStream:
@@ -170,7 +223,15 @@ class PushService(Protocol):
 
     @abstractmethod
     async def disconnect(self, client_id: str, *, reconnect: bool) -> int:
-        """End the client's streams; how many. Without `reconnect` its next connects are dismissed for 30 s."""
+        """End the client's streams on every node; how many. Without `reconnect` its next connects are dismissed for
+        30 s.
+
+        Raises NodesUnavailable if not every node has said that it did so. It may be repeated.
+        """
+
+    @abstractmethod
+    async def disconnect_user(self, user_id: str, *, reconnect: bool) -> int:
+        """End all streams of a user, likewise."""
 
     @abstractmethod
     async def group(self, group: str) -> GroupInfo:
@@ -181,7 +242,7 @@ class PushService(Protocol):
         """Open connections, oldest first; of one user, or of all."""
 
     @abstractmethod
-    async def online(self, user_ids: Sequence[str]) -> list[Presence]:
+    async def online(self, user_ids: Sequence[str]) -> list[PresenceInfo]:
         """Presence and last-seen of these users, in the order asked."""
 
     @abstractmethod

@@ -30,6 +30,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+from sse_domain.bounds import UNLIMITED, Budget, Caps
 from sse_domain.cursor import Positions
 from sse_domain.lane import Lane
 from sse_domain.message import Message, Priority
@@ -44,28 +45,6 @@ class State(StrEnum):
     LIVE = "live"
     LAGGING = "lagging"  # some lane is behind because the reader was too slow
     CLOSED = "closed"
-
-
-class Caps(NamedTuple):
-    """What may wait in memory for one stream, and how much one read of the log may bring."""
-
-    waiting_messages: int = 256
-    waiting_bytes: int = 1024 * 1024
-    page_messages: int = 128
-    page_bytes: int = 512 * 1024
-
-
-UNLIMITED = 1 << 62
-
-
-class Budget:
-    """Bytes of data that may wait in memory for all streams of a node together."""
-
-    __slots__ = ("limit", "used")
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.used = 0
 
 
 class Given(NamedTuple):
@@ -105,10 +84,23 @@ class Delivery:
     been offered (or, for a level one, given).
 
     `given` holds, per priority, the seq of the last persisted message handed over (0 before the first).
-    `dropped` counts ephemeral messages that this stream missed.
+    `dropped` counts ephemeral messages that this stream missed. `level`: nothing waits and nothing is behind; a message
+    may be written at once (then call `gave`).
     """
 
-    __slots__ = ("_budget", "_bytes", "_caps", "_count", "_lanes", "_reading", "audience", "dropped", "given", "state")
+    __slots__ = (
+        "_budget",
+        "_bytes",
+        "_caps",
+        "_count",
+        "_lanes",
+        "_reading",
+        "audience",
+        "dropped",
+        "given",
+        "level",
+        "state",
+    )
 
     def __init__(
         self, audience: Audience, start: Positions, head: int, caps: Caps, budget: Budget | None = None
@@ -128,17 +120,13 @@ class Delivery:
         self._reading: ReadRequest | None = None
         self._lanes: tuple[Lane, Lane, Lane] | None = None
         self.state = State.LIVE
-        if start != Positions.level(head):
+        self.level = start == Positions.level(head)
+        if not self.level:
             self.state = State.REPLAYING
             self._lanes = (Lane(start.normal), Lane(start.high), Lane(start.urgent))
             for lane in self._lanes:
                 if lane.considered < head:
                     lane.keep_tail_from(head)
-
-    @property
-    def level(self) -> bool:
-        """Nothing waits and nothing is behind: a message may be written at once (then call `gave`)."""
-        return self._lanes is None and self.state is State.LIVE
 
     def gave(self, message: Message) -> None:
         """A level stream was handed this message, the newest the feed has applied, without waiting."""
@@ -150,13 +138,14 @@ class Delivery:
         if self.state is State.CLOSED:
             return
         if self._lanes is None:
+            self.level = False
             normal, high, urgent = self.given
             self._lanes = (Lane(normal), Lane(high), Lane(urgent))
         lane = self._lanes[message.priority]
         if not lane.behind:
             lane.waiting.append(message)
         elif message.seq is None and (self.state is State.LAGGING or lane.tail_from is None):
-            self.dropped += 1
+            self._drop(1)
             return
         elif lane.tail_from is None:
             return  # the next read of the log brings it
@@ -249,6 +238,7 @@ class Delivery:
     def close(self) -> None:
         """Give nothing more. What waits is dropped; the reader's cursor brings it back."""
         self.state = State.CLOSED
+        self.level = False
         self._lanes = None
         self._reading = None
         self._hold(-self._count, -self._bytes)
@@ -274,10 +264,14 @@ class Delivery:
         self._bytes += data_bytes
         self._budget.used += data_bytes
 
+    def _drop(self, messages: int) -> None:
+        self.dropped += messages
+        self._budget.dropped += messages
+
     def _fall_back(self) -> None:
         assert self._lanes is not None
         for lane in self._lanes:
-            self.dropped += lane.ephemerals()
+            self._drop(lane.ephemerals())
             if lane.fall_back():
                 self.state = State.LAGGING
         self._hold(-self._count, -self._bytes)
@@ -288,3 +282,4 @@ class Delivery:
         self.state = State.LIVE
         if not any(lane.waiting for lane in self._lanes):
             self._lanes = None
+            self.level = True

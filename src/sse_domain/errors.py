@@ -69,6 +69,12 @@ class StoreUnavailable(Unavailable):
     code = "store_unavailable"
 
 
+class NodesUnavailable(Unavailable):
+    """What the other nodes of the hub have, or are to do, can't be learnt or told right now (Redis does not answer)."""
+
+    code = "nodes_unavailable"
+
+
 class Overloaded(Unavailable):
     """More work is waiting than the configured caps allow; this call was refused whole."""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
+from typing import NamedTuple
 
 from sse_domain.cursor import Positions
 from sse_domain.errors import InvalidInput
@@ -168,3 +169,29 @@ class UpTo:
 
 
 ReadSelection = TheseSeqs | UpTo
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Per priority, the furthest persisted message given to a reader's unfiltered streams; and when it was last
+    connected."""
+
+    positions: Positions
+    seen_at: datetime
+
+
+class UnreadStamp(NamedTuple):
+    """What a user's unread counts depend on, beside the time: while it is the same, they change only when a counted
+    message expires.
+
+    `memberships` is the log's, and `removals` counts how often retention has removed anything for its age. `last_seq`
+    is that of the newest kept message to the user, to a group of theirs, or to everyone, whether visible or not; 0
+    without any. `marking` names the last time the user marked anything as read, and is different for each; 0 before the
+    first, and once it is forgotten.
+    """
+
+    epoch: str
+    memberships: int
+    removals: int
+    last_seq: int
+    marking: int

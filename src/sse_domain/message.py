@@ -117,8 +117,7 @@ class Draft:
             raise InvalidInput("event_id", "must be 1 to 64 characters of A-Z a-z 0-9 _ . : -")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(NamedTuple):
     """A message the hub has accepted. `seq` is its place in the log, or None when ephemeral. Times are aware UTC."""
 
     event_id: str
@@ -138,16 +137,17 @@ class Message:
 
 def accept(draft: Draft, *, event_id: str, seq: int | None, now: datetime) -> Message:
     """The message a draft becomes at `now`."""
+    expire_at = None if draft.ttl is None else now + timedelta(seconds=draft.ttl)
     return Message(
-        event_id=event_id,
-        seq=seq,
-        event_type=draft.event_type,
-        receiver=draft.receiver,
-        priority=draft.priority,
-        data=draft.data,
-        created_at=now,
-        ttl=draft.ttl,
-        expire_at=None if draft.ttl is None else now + timedelta(seconds=draft.ttl),
+        event_id,
+        seq,
+        draft.event_type,
+        draft.receiver,
+        draft.priority,
+        draft.data,
+        now,
+        draft.ttl,
+        expire_at,
     )
 
 

@@ -7,47 +7,18 @@ server does not answer raises StoreUnavailable. All methods are safe to call con
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from sse_domain.cursor import Positions
-from sse_domain.inbox import InboxEntry, InboxQuery, ReadSelection, UnreadCounts
-from sse_domain.message import Draft, Message, Receiver
+from sse_domain.inbox import Delivered, InboxEntry, InboxQuery, ReadSelection, UnreadCounts, UnreadStamp
+from sse_domain.log import Commit, Entry
+from sse_domain.message import Message, Receiver
+from sse_domain.notes import Note
+from sse_domain.presence import Audiences, ClientInfo, Members, NodeReport
 from sse_domain.replay import LogHead, ReadRequest, ReplayPage
-from sse_domain.subscription import Audience, Subscription
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A draft on its way into the log. `may_repeat`: its event_id may be in the log already and must be looked up."""
-
-    draft: Draft
-    event_id: str
-    may_repeat: bool
-
-
-class Outcome(Enum):
-    NEW = "new"
-    REPEATED = "repeated"  # the same content was sent before under this event_id
-    CONFLICT = "conflict"  # other content was sent before under this event_id
-
-
-class Appended(NamedTuple):
-    """What became of an entry. `message` is the one that is in the log under its event_id."""
-
-    outcome: Outcome
-    message: Message
-
-
-class Commit(NamedTuple):
-    """What became of each entry of a batch, in order; and the log's head as the batch left it: its last new message is
-    the log's last, and `head.memberships` are all the membership changes that came before it."""
-
-    appended: list[Appended]
-    head: LogHead
+from sse_domain.subscription import Audience, Joined, Membership, Subscription
 
 
 class MessageLog(Protocol):
@@ -131,7 +102,11 @@ class Outbox(Protocol):
 
 
 class Inbox(Protocol):
-    """What users have been given and have read (SPEC §4)."""
+    """What users have been given and have read (SPEC §4).
+
+    Where it is asked about several users or readers at once, about a thousand at most, they are answered for from one
+    state of the store, and it costs little more than about one.
+    """
 
     @abstractmethod
     async def messages(self, query: InboxQuery, delivered: Positions, now: datetime) -> list[InboxEntry]:
@@ -142,8 +117,8 @@ class Inbox(Protocol):
         """
 
     @abstractmethod
-    async def unread(self, user_id: str, now: datetime) -> UnreadCounts:
-        """The counts over every visible message that is not read, with the next expiry among them."""
+    async def unread(self, user_ids: Sequence[str], now: datetime) -> dict[str, UnreadCounts]:
+        """Each user's counts over every visible message that is not read, with the next expiry among them."""
 
     @abstractmethod
     async def oldest_unread(self, user_id: str, now: datetime) -> tuple[int | None, ...]:
@@ -157,39 +132,13 @@ class Inbox(Protocol):
         """
 
     @abstractmethod
-    async def delivered(self, reader: Receiver) -> Delivered | None:
-        """What this user or client was given as last recorded, or None if it was never seen."""
+    async def delivered(self, readers: Collection[Receiver]) -> dict[Receiver, Delivered]:
+        """What these users and clients were given as last recorded; one that was never seen is absent."""
 
     @abstractmethod
     async def record_delivered(self, records: Mapping[Receiver, Delivered]) -> None:
         """Merge what readers were given: positions and seen_at only move forward. Row status of messages addressed to
         exactly that reader, at or below its positions, rises to SENT."""
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """Per priority, the furthest persisted message given to a reader's unfiltered streams; and when it was last
-    connected."""
-
-    positions: Positions
-    seen_at: datetime
-
-
-class Membership(NamedTuple):
-    """What stands between a user and a group since the `version`th membership change; None: the user has left."""
-
-    user_id: str
-    group: str
-    subscription: Subscription | None
-    version: int
-
-
-class Joined(NamedTuple):
-    """The subscription that stands after a join, whether it is new, and the membership change that made it so."""
-
-    subscription: Subscription
-    new: bool
-    version: int
 
 
 class Subscriptions(Protocol):
@@ -216,8 +165,9 @@ class Subscriptions(Protocol):
         """Memberships whose last change came after `version`, as they stand now, by their version, at most `limit`."""
 
     @abstractmethod
-    async def of_user(self, user_id: str) -> list[Subscription]:
-        """The user's standing subscriptions, by group name in code point order."""
+    async def of_users(self, user_ids: Sequence[str]) -> dict[str, list[Subscription]]:
+        """Each user's standing subscriptions, by group name in code point order; about a thousand users at most, from
+        one state of the store."""
 
     @abstractmethod
     async def of_group(self, group: str, limit: int) -> list[Subscription]:
@@ -225,7 +175,8 @@ class Subscriptions(Protocol):
 
 
 class Retention(Protocol):
-    """What the janitor removes, in short transactions, so that a run never holds up sends."""
+    """What the janitor removes, in short transactions, so that a run never holds up sends. What goes for its age raises
+    the log's `removals` in the same transaction (see UnreadStamp)."""
 
     @abstractmethod
     async def remove_expired(self, now: datetime, limit: int) -> int:
@@ -242,6 +193,10 @@ class Retention(Protocol):
     async def forget_readers(self, unseen_since: datetime, limit: int) -> int:
         """Remove up to `limit` delivery records of readers last seen before `unseen_since`; how many."""
 
+    @abstractmethod
+    async def forget_markings(self, unmarked_since: datetime, limit: int) -> int:
+        """Forget up to `limit` users' last markings made before `unmarked_since`; how many. The marks stay."""
+
 
 class StoreTime(Protocol):
     """The clock of a store that several nodes share, and that all of them go by (SPEC §3.7)."""
@@ -251,34 +206,95 @@ class StoreTime(Protocol):
         """Its time, aware UTC; None for a store that has no clock but its node's own."""
 
 
-class FrameWriter(Protocol):
-    """Where one stream's frames go: a socket, or an in-process listener. Synchronous: no call ever waits.
+class UnreadStamps(Protocol):
+    """Tells cheaply whether unread counts may have changed, whichever node changed them."""
 
-    While `blocked`, the reader has not taken what was written before: nothing but `close` may be called until the
-    writer calls `drained`, which the hub sets when the stream opens. Writing to a reader that is gone does nothing.
+    @abstractmethod
+    async def stamps(self, user_ids: Sequence[str]) -> dict[str, UnreadStamp]:
+        """Each user's stamp, about a thousand users at most, from one state of the store. Costs no more for many unread
+        messages than for few."""
+
+    @abstractmethod
+    async def marked_since(self, since: datetime, limit: int) -> list[str]:
+        """Users whose last marking was at or after `since`, the store's time, the latest first, at most `limit`."""
+
+
+class UnreadCache(Protocol):
+    """Unread counts as they were last counted. It may forget anything, and knows nothing while it can't be reached."""
+
+    @abstractmethod
+    async def get(self, user_ids: Sequence[str]) -> dict[str, tuple[UnreadStamp, UnreadCounts]]:
+        """What was kept for these users, unchanged, `next_expiry` included; who is unknown is absent."""
+
+    @abstractmethod
+    async def put(self, counted: Mapping[str, tuple[UnreadStamp, UnreadCounts]]) -> None:
+        """Keep these counts, each with the stamp that its user had before they were counted."""
+
+
+class Bus(Protocol):
+    """Carries notes from each node of a hub to all the others, on what `sse_domain.notes` says of them."""
+
+    @abstractmethod
+    def tell(self, note: Note) -> None:
+        """Send a note to every other node, soon. Never waits and never raises: what can't be sent is dropped.
+
+        Notes of one node that arrive do so in the order in which they were told, as long as nothing goes wrong. A
+        Committed that is too large for the bus goes without its messages.
+        """
+
+    @abstractmethod
+    async def start(self, hear: Callable[[str, Note], None], missed: Callable[[], None]) -> None:
+        """From now on call `hear` on this event loop for each note of another node, with that one's id; and `missed`
+        whenever notes may have been lost unheard, after the bus can be heard again.
+
+        Returns at once, and tries until the bus can be reached. One that is silently dead is replaced within seconds.
+        """
+
+    @abstractmethod
+    def health(self) -> Mapping[str, object]:
+        """`kind` and `healthy`: whether what is told now is likely to be heard."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Send what was told, as far as that takes no longer than a moment, and stop. Idempotent."""
+
+
+class Presence(Protocol):
+    """Who is connected to the nodes of a hub. What a node says of itself holds for a lease and ends with it.
+
+    Raises NodesUnavailable when it can't be reached. Answers are of nodes whose lease has not ended, and leave out
+    the node that asks: what it has itself it knows better.
     """
 
-    blocked: bool
-    drained: Callable[[], None]
-
     @abstractmethod
-    def give(self, batch: Sequence[tuple[Message, str | None]]) -> None:
-        """Write messages, in order, each with its cursor (None: ephemeral, no id), as one write.
+    async def renew(self, report: NodeReport, lease_seconds: float) -> bool:
+        """This node lives and has this to say of itself, for as long from now, by the clock of whoever keeps it.
 
-        The same batch object is given to many streams in turn, so what is made of it may be shared.
+        False: none of its connections is known (any more), so say them all again with `change`. A lease of 0 seconds
+        ends at once, and all its connections with it.
         """
 
     @abstractmethod
-    def control(self, event: str, payload: Mapping[str, object]) -> None:
-        """Write a control event (SPEC §2)."""
+    async def change(self, opened: Sequence[ClientInfo], closed: Sequence[str]) -> None:
+        """Connections of this node that are new, or have other groups than before, and connection ids of those that are
+        gone. Idempotent. Without a standing lease nothing is kept of it."""
 
     @abstractmethod
-    def stand(self, cursor: str, *, heartbeat: bool) -> None:
-        """Write an id-only frame: the stream stands here. As a heartbeat, a comment goes before it."""
+    async def nodes(self) -> list[NodeReport]:
+        """The other nodes, by node id."""
 
     @abstractmethod
-    def close(self, reason: str, *, reconnect: bool, retry_ms: int | None = None) -> None:
-        """Write `sse.close` as the last frame and end the stream; a blocked one is cut off at once instead.
+    async def users(self, user_ids: Sequence[str]) -> dict[str, int]:
+        """How many connections each of these users has to other nodes; who has none is absent."""
 
-        `retry_ms` tells the reader how long to wait before it returns.
-        """
+    @abstractmethod
+    async def group(self, group: str, limit: int) -> Members:
+        """Who is connected to a group on other nodes, at most `limit` of each kind."""
+
+    @abstractmethod
+    async def clients(self, user_id: str | None, limit: int) -> list[ClientInfo]:
+        """The oldest connections to other nodes, the oldest first, of one user or of all, at most `limit`."""
+
+    @abstractmethod
+    async def audiences(self, clients: Collection[str], users: Collection[str], groups: Collection[str]) -> Audiences:
+        """How many there are, those of this node included, which it names here; of very many, some seconds ago."""

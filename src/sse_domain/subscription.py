@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sse_domain.errors import InvalidInput
 from sse_domain.message import Message, ReceiverType, check_event_type
@@ -75,3 +76,20 @@ class Audience:
             return True
         subscription = self.subscriptions.get(identity or "")
         return subscription is not None and subscription.admits(message)
+
+
+class Membership(NamedTuple):
+    """What stands between a user and a group since the `version`th membership change; None: the user has left."""
+
+    user_id: str
+    group: str
+    subscription: Subscription | None
+    version: int
+
+
+class Joined(NamedTuple):
+    """The subscription that stands after a join, whether it is new, and the membership change that made it so."""
+
+    subscription: Subscription
+    new: bool
+    version: int

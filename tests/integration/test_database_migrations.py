@@ -21,15 +21,15 @@ from sse_adapters.sql import UnusableDatabase, open_sql_store
 from sse_adapters.sql.migrate import current, downgrade, upgrade
 from sse_adapters.sql.schema import VERSION_TABLE, metadata
 from sse_domain.cursor import START
-from sse_domain.inbox import InboxQuery
+from sse_domain.inbox import InboxQuery, TheseSeqs
 from sse_domain.message import BROADCAST, Receiver
 from tests.support.clock import ManualClock
 from tests.support.databases import fresh_database
 from tests.support.hub_databases import DURABLE
 from tests.support.stores import Publisher
 
-HEAD = "0002"
-REVISIONS = ("0001", "0002")
+HEAD = "0003"
+REVISIONS = ("0001", "0002", "0003")
 
 MIGRATE = "import asyncio, sys; from sse_adapters.sql.migrate import upgrade; asyncio.run(upgrade(sys.argv[1]))"
 
@@ -82,8 +82,10 @@ async def test_every_revision_can_be_left_and_come_back_to_with_data_in_it(url: 
             await publish(receiver, data='{"text": "Zoë 🎈"}'.encode(), ttl=3600)
         await store.subscriptions.join("ana", "team", ("note",))
         await publish(Receiver.group("team"))
+        await store.inbox.mark_read("ana", TheseSeqs((2,)), clock())
         before = await store.log.read(0, 100)
         epoch = (await store.log.head()).epoch
+        stamp = (await store.stamps.stamps(["ana"]))["ana"]
     for revision in reversed(REVISIONS):
         await downgrade(url, revision)
         assert await current(url) == revision
@@ -97,6 +99,10 @@ async def test_every_revision_can_be_left_and_come_back_to_with_data_in_it(url: 
         assert (await store.log.head()).epoch == epoch
         listed = await store.inbox.messages(InboxQuery(user_id="ana"), START, clock())
         assert [entry.message.seq for entry in listed] == [1, 2, 5, 6]
+        assert (await store.inbox.unread(["ana"], clock()))["ana"].total == 3
+        # Neither when the user marked something nor how often the membership changed was known further down.
+        now = (await store.stamps.stamps(["ana"]))["ana"]
+        assert (stamp.marking > 0, now) == (True, stamp._replace(marking=0, memberships=0))
         assert (await store.subscriptions.join("ana", "team", None)).version > 0
 
 
@@ -140,20 +146,39 @@ async def test_a_server_that_is_not_up_to_date_is_refused_and_an_embedded_databa
     assert await current(url) == revision
 
 
-async def test_a_migration_that_failed_halfway_is_finished_by_running_it_again() -> None:
+@pytest.mark.parametrize(
+    ("revision", "up", "down"),
+    [
+        pytest.param(
+            "0001",
+            [
+                "ALTER TABLE app_sse_log ADD COLUMN memberships BIGINT NOT NULL DEFAULT 0",
+                "ALTER TABLE app_sse_subscription ADD COLUMN version BIGINT NOT NULL DEFAULT 0",
+            ],
+            "DROP TABLE app_sse_outbox",
+            id="0002",
+        ),
+        pytest.param(
+            "0002",
+            ["ALTER TABLE app_sse_log ADD COLUMN removals BIGINT NOT NULL DEFAULT 0"],
+            "DROP TABLE app_sse_marking",
+            id="0003",
+        ),
+    ],
+)
+async def test_a_migration_that_failed_halfway_is_finished_by_running_it_again(
+    revision: str, up: list[str], down: str
+) -> None:
     """On MySQL every step is committed by itself."""
     async with fresh_database("mysql") as url:
-        await upgrade(url, "0001")
-        await ask(
-            url,
-            "ALTER TABLE app_sse_log ADD COLUMN memberships BIGINT NOT NULL DEFAULT 0",
-            "ALTER TABLE app_sse_subscription ADD COLUMN version BIGINT NOT NULL DEFAULT 0",
-        )
+        await upgrade(url, revision)
+        await ask(url, *up)
         await upgrade(url)
         assert await tables(url) == {VERSION_TABLE, *metadata.tables}
-        await ask(url, "DROP TABLE app_sse_outbox")
-        await downgrade(url, "0001")
-        assert await current(url) == "0001"
+        await downgrade(url, REVISIONS[REVISIONS.index(revision) + 1])
+        await ask(url, down)
+        await downgrade(url, revision)
+        assert await current(url) == revision
 
 
 async def test_times_keep_their_microseconds_and_identifiers_their_spelling(url: str) -> None:

@@ -21,7 +21,7 @@ from sse_adapters.sql import UnusableDatabase, open_sql_store
 from sse_adapters.sql.migrate import current, downgrade, upgrade
 from sse_adapters.sql.schema import VERSION_TABLE, metadata
 
-HEAD = "0002"
+HEAD = "0003"
 
 START = """
 import asyncio, sys

@@ -14,8 +14,8 @@ from sse_adapters.sql import SqlStore, retention
 from sse_adapters.sql.schema import read_mark
 from sse_domain.cursor import Positions
 from sse_domain.inbox import UpTo
+from sse_domain.log import Entry
 from sse_domain.message import BROADCAST, Draft
-from sse_domain.ports import Entry
 from tests.support.stores import STORES
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

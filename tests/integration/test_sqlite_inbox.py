@@ -12,9 +12,9 @@ import pytest
 from sse_adapters.sql import SqlStore, open_sql_store
 from sse_adapters.sql.inbox import MARKS_AT_ONCE, RECORDS_AT_ONCE
 from sse_domain.cursor import Positions
-from sse_domain.inbox import TheseSeqs, UpTo
+from sse_domain.inbox import Delivered, TheseSeqs, UpTo
+from sse_domain.log import Entry
 from sse_domain.message import BROADCAST, Draft, Receiver
-from sse_domain.ports import Delivered, Entry
 from tests.support.clock import ManualClock
 from tests.support.stores import Publisher
 
@@ -65,9 +65,9 @@ async def test_any_number_of_messages_is_marked(store: SqlStore, publish: Publis
     count = 2 * MARKS_AT_ONCE + 1
     await append_many(store, clock, [ANA, BROADCAST, PHONE] * count)
     assert await store.inbox.mark_read("ana", UpTo(Positions.level(3 * count)), clock()) == 2 * count
-    assert (await store.inbox.unread("ana", clock())).total == 0
+    assert (await store.inbox.unread(["ana"], clock()))["ana"].total == 0
     await publish(ANA)
-    assert (await store.inbox.unread("ana", clock())).total == 1
+    assert (await store.inbox.unread(["ana"], clock()))["ana"].total == 1
 
 
 @pytest.mark.parametrize("unread", [1, 1024, 1025, 9_999])
@@ -77,7 +77,7 @@ async def test_what_was_left_unread_is_found_wherever_it_is(store: SqlStore, clo
     assert await store.inbox.mark_read("ana", TheseSeqs(marked), clock()) == 9_998
     assert await store.inbox.mark_read("ana", TheseSeqs(marked), clock()) == 0
     assert await store.inbox.oldest_unread("ana", clock()) == (unread, None, None)
-    assert (await store.inbox.unread("ana", clock())).total == 1
+    assert (await store.inbox.unread(["ana"], clock()))["ana"].total == 1
 
 
 async def test_what_a_widened_subscription_brings_back_counts_as_unread(
@@ -88,7 +88,7 @@ async def test_what_a_widened_subscription_brings_back_counts_as_unread(
     await publish(team, event_type="a")
     await publish(team, event_type="b")
     await store.inbox.mark_read("ana", UpTo(Positions.level(2)), clock())
-    assert (await store.inbox.unread("ana", clock())).total == 0
+    assert (await store.inbox.unread(["ana"], clock()))["ana"].total == 0
     await store.subscriptions.join("ana", "team", None)
     assert await store.inbox.oldest_unread("ana", clock()) == (1, None, None)
 
@@ -98,7 +98,9 @@ async def test_any_number_of_readers_is_recorded(store: SqlStore, clock: ManualC
     given = Delivered(Positions(1, 2, 3), clock())
     await store.inbox.record_delivered({Receiver.user(f"user-{number}"): given for number in range(count)})
     for number in (0, RECORDS_AT_ONCE, count - 1):
-        assert await store.inbox.delivered(Receiver.user(f"user-{number}")) == given
+        assert (await store.inbox.delivered([Receiver.user(f"user-{number}")])).get(
+            Receiver.user(f"user-{number}")
+        ) == given
     assert await store.retention.forget_readers(clock.advance(seconds=1), 2 * count) == count
 
 

@@ -15,9 +15,9 @@ import pytest
 from sse_adapters.sql import SqlStore, open_sql_store
 from sse_domain.cursor import Positions
 from sse_domain.errors import StoreUnavailable
-from sse_domain.inbox import TheseSeqs, UpTo
+from sse_domain.inbox import Delivered, TheseSeqs, UpTo
+from sse_domain.log import Entry, Outcome
 from sse_domain.message import BROADCAST, Draft, Receiver
-from sse_domain.ports import Delivered, Entry, Outcome
 from sse_domain.replay import ReadRequest
 from sse_domain.subscription import Audience
 from tests.support.clock import ManualClock
@@ -33,7 +33,7 @@ from datetime import UTC, datetime
 from itertools import count
 from sse_adapters.sql import open_sql_store
 from sse_domain.message import BROADCAST, Draft
-from sse_domain.ports import Entry
+from sse_domain.log import Entry
 async def main():
     draft = Draft(receiver=BROADCAST, event_type="note", data=b"{}", persist=True)
     async with open_sql_store(sys.argv[1]) as store:
@@ -120,9 +120,9 @@ async def test_everything_is_still_there_after_reopening(url: str, clock: Manual
     async with open_sql_store(url) as store:
         assert await store.log.head() == head
         assert await store.log.read(0, 1) == [message]
-        assert (await store.inbox.unread("ana", clock())).total == 1
-        assert await store.subscriptions.of_user("ana") == [subscription]
-        assert await store.inbox.delivered(ANA) == given
+        assert (await store.inbox.unread(["ana"], clock()))["ana"].total == 1
+        assert (await store.subscriptions.of_users(["ana"]))["ana"] == [subscription]
+        assert (await store.inbox.delivered([ANA])).get(ANA) == given
 
 
 async def test_a_log_is_renamed_when_that_is_asked_for_and_else_keeps_its_name(url: str) -> None:
@@ -242,7 +242,7 @@ async def test_a_cancelled_call_never_leaves_a_connection_unusable(store: SqlSto
             asyncio.ensure_future(call)
             for call in (
                 store.log.replay(audience, request, clock()),
-                store.inbox.unread("ana", clock()),
+                store.inbox.unread(["ana"], clock()),
                 store.log.append([Entry(draft, f"e{steps}", False)], clock()),
                 store.inbox.mark_read("ana", UpTo(Positions.level(1_000)), clock()),
                 store.subscriptions.join("ana", "team", (f"type{steps}",)),
@@ -256,7 +256,7 @@ async def test_a_cancelled_call_never_leaves_a_connection_unusable(store: SqlSto
     head = await store.log.head()
     assert [message.seq for message in await store.log.read(0, 1_000)] == list(range(1, head.seq + 1))
     await store.inbox.mark_read("ana", UpTo(Positions.level(1_000)), clock())
-    assert (await store.inbox.unread("ana", clock())).total == 0
+    assert (await store.inbox.unread(["ana"], clock()))["ana"].total == 0
 
 
 async def test_a_closed_store_stays_closed(url: str, clock: ManualClock) -> None:

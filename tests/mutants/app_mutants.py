@@ -10,8 +10,38 @@ AppMutant = partial(Mutant, package="sse_app")
 
 INTERLEAVED = "test_other_nodes:test_no_message_beyond_a_join_is_missed_whatever_the_interleaving"
 NEW = "test_lost_replies:test_after_a_lost_reply_a_message_without_an_id_is_what_it_is_new"
+PATIENCE = "test_patience:test_patience_begins_with_what_is_sent_and_anew_with_each_commit"
 
 APP_MUTANTS = (
+    # Fan-out.
+    AppMutant(
+        "an empty batch handed out where there is nothing",
+        "fan_out",
+        "    if run.messages:\n        yield",
+        "    if True:\n        yield",
+        "test_fan_out:test_a_repeat_is_answered_and_nothing_written_whatever_is_going_out",
+    ),
+    AppMutant(
+        "a repeat queued behind what is going out",
+        "fan_out",
+        "if not messages:",
+        "if False:",
+        "test_fan_out:test_a_repeat_is_answered_and_nothing_written_whatever_is_going_out",
+    ),
+    AppMutant(
+        "ephemeral messages overtaken by others of their priority",
+        "fan_out",
+        "if self._publishing is not None:\n            return None",
+        "if False:\n            return None",
+        "test_fan_out:test_nothing_goes_before_what_was_sent_before_it_but_what_is_more_urgent",
+    ),
+    AppMutant(
+        "a failing writer kept among the ready",
+        "flow",
+        "if error is None:",
+        "if True:",
+        "test_streams:test_a_reader_that_fails_keeps_no_broadcast_from_the_others",
+    ),
     # What other nodes change.
     AppMutant(
         "memberships not learned before messages", "feed", "await self._learn(head.memberships)", "pass", INTERLEAVED
@@ -50,6 +80,13 @@ APP_MUTANTS = (
         "reached if len(changes) == READ_CHANGES else max(reached, version)",
         "max(reached, version)",
         "test_other_nodes:test_more_changes_than_are_read_at_once_are_all_learned",
+    ),
+    AppMutant(
+        "hole filled beyond its end",
+        "feed",
+        " if (message.seq or 0) <= seq]",
+        "]",
+        "test_other_nodes:test_what_was_removed_from_a_hole_brings_in_nothing_of_what_follows_it",
     ),
     AppMutant(
         "leaves elsewhere ignored",
@@ -125,9 +162,24 @@ APP_MUTANTS = (
     AppMutant(
         "streams open on a log without a name",
         "opening",
-        "epoch = self._hub.flow.head.epoch or (await self._feed.catch_up()).epoch",
+        "epoch = self._hub.flow.head.epoch or (await self._lookup.head()).epoch",
         "epoch = self._hub.flow.head.epoch",
         "test_replaced_log:test_until_it_has_another_name_no_stream_opens",
+    ),
+    # A stream that need not read the log.
+    AppMutant(
+        "nothing unread taken for nothing owed by what came after it was counted",
+        "lookup",
+        'unread.get(opening.user_id or ""), head, theirs)',
+        'unread.get(opening.user_id or ""), self._hub.flow.head.seq, theirs)',
+        "test_openings:test_what_is_sent_after_the_unread_are_counted_is_not_passed_over",
+    ),
+    AppMutant(
+        "nothing unread taken for nothing owed to a changed membership",
+        "opening",
+        " or audience.subscriptions != known.memberships:",
+        ":",
+        "test_openings:test_what_a_membership_changed_after_the_count_lets_in_is_not_passed_over",
     ),
     # Commits whose reply is lost.
     AppMutant(
@@ -157,6 +209,20 @@ APP_MUTANTS = (
         "if outcome is Outcome.REPEATED and not entry.may_repeat:",
         "if outcome is Outcome.REPEATED:",
         "test_lost_replies:test_after_a_lost_reply_a_message_with_an_id_may_be_a_repeat",
+    ),
+    AppMutant(
+        "senders given up though there are commits",
+        "sequencer",
+        "max(submission.since, self._committed_at)",
+        "submission.since",
+        PATIENCE,
+    ),
+    AppMutant(
+        "senders given up for what was before them",
+        "sequencer",
+        "max(submission.since, self._committed_at)",
+        "self._committed_at",
+        PATIENCE,
     ),
     AppMutant(
         "what the first try committed left to the tick", "feed", "if messages else head.seq", "if messages else 0", NEW

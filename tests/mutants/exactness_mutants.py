@@ -17,7 +17,6 @@ EXACTNESS_MUTANTS = (
         "counts = await self._read_up_to(before)",
         "counts: dict[int, int] = {}",
     ),
-    _mutant("hole filled beyond its end", "feed", " if (m.seq or 0) <= seq]", "]"),
     _mutant(
         "catch-up without its turn",
         "feed",
@@ -35,25 +34,74 @@ EXACTNESS_MUTANTS = (
     ),
     _mutant("commit without its turn", "sequencer", "async with self._feed.turn:", "if True:"),
     _mutant("repeats handed out again", "sequencer", " if a.outcome is Outcome.NEW])", "])"),
-    _mutant("expired message handed out", "hub", "if message.expired(self.flow.clock.now()):", "if False:"),
+    _mutant("expired message handed out", "hub", "if message.expire_at is not None and", "if False and"),
     # Openings.
     _mutant(
         "stream opened beyond what the node has applied",
-        "opening",
+        "lookup",
         "head = await self._feed.catch_up()",
-        "head = await self._log.head()",
+        "head = await self._feed._log.head()",
     ),
     _mutant(
         "stream taken for level with where it begins",
         "opening",
-        "start.positions, head.seq, self._caps",
-        "start.positions, max(start.positions), self._caps",
+        "considered, head.seq, self._caps",
+        "considered, max(considered), self._caps",
     ),
     _mutant(
         "stream registered before its memberships are known",
+        "lookup",
+        "opening.user.load(standing[opening.user_id])",
+        "opening.user.load([])",
+    ),
+    # What openings that wait together are told.
+    _mutant(
+        "memberships looked up before the opening",
         "opening",
-        "user.load(await self._subscriptions.of_user(request.user_id))",
-        "user.load([])",
+        "        with self._hub.opening(request.user_id) as user:\n",
+        "        early = UserStreams()\n"
+        "        await self._known(request, early, ())\n"
+        "        with self._hub.opening(request.user_id) as user:\n"
+        "            user.load(early.subscriptions.values())\n",
+    ),
+    _mutant(
+        "head that was asked for before the opening",
+        "lookup",
+        "return await self._heads.answer(None)",
+        "self._stale, stale = await self._heads.answer(None), getattr(self, '_stale', None)\n"
+        "        return stale or self._stale",
+    ),
+    _mutant(
+        "answers given to the wrong ones",
+        "gathering",
+        "zip(some, answers, strict=True)",
+        "zip(some, reversed(answers))",
+    ),
+    _mutant(
+        "counts of another user",
+        "lookup",
+        'unread.get(opening.user_id or "")',
+        "next(iter(unread.values()), None)",
+    ),
+    _mutant("only the first of them told of a failure", "gathering", "for each in some:", "for each in some[:1]:"),
+    _mutant(
+        "cancelled opening answered",
+        "gathering",
+        "if not each.answer.done():\n                each.answer.set_result",
+        "if True:\n                each.answer.set_result",
+    ),
+    _mutant(
+        "nothing asked any more after a pause", "gathering", "self._asking = None\n\n    async", "pass\n\n    async"
+    ),
+    _mutant("something unread taken for nothing", "opening", "or known.unread.total or", "or"),
+    _mutant(
+        "nothing unread taken for nothing owed to a client", "opening", "uncounted = named_client or (", "uncounted = ("
+    ),
+    _mutant(
+        "nothing unread taken for nothing owed to groups of the URL",
+        "opening",
+        "named_client or (audience.groups and start.groups_after < known.counted_through)",
+        "named_client",
     ),
     # Memberships.
     _mutant(
@@ -74,16 +122,45 @@ EXACTNESS_MUTANTS = (
     _mutant(
         "blocked stream written to",
         "connection",
-        "if not delivery.level or self.writer.blocked:",
-        "if not delivery.level:",
+        "if self.delivery.level and not writer.blocked:",
+        "if self.delivery.level:",
     ),
-    _mutant("cursor of an overtaken position left out", "connection", "if given.positions is None:", "if True:"),
+    _mutant(
+        "blocked stream kept among the ready",
+        "flow",
+        "ready[writer].place()",
+        "pass",
+    ),
+    _mutant(
+        "stream that is behind kept among the ready",
+        "connection",
+        "self.delivery.level and self.event_types is None and",
+        "self.event_types is None and",
+    ),
+    _mutant(
+        "filtered stream kept among the ready",
+        "connection",
+        "self.delivery.level and self.event_types is None and",
+        "self.delivery.level and",
+    ),
+    _mutant("broadcasts not noted as given", "flow", "connection.delivery.gave(message)", "pass"),
+    _mutant(
+        "broadcast offered as well to streams that it has just blocked",
+        "hub",
+        """            admitting = [_of_type(self.flow.others, message) for message in messages]
+            ready = self.flow.give_to_ready(self.flow.shared_run(messages))
+""",
+        """            ready = self.flow.give_to_ready(self.flow.shared_run(messages))
+            admitting = [_of_type(self.flow.others, message) for message in messages]
+""",
+    ),
+    _mutant("cursor of an overtaken position left out", "flow", "if given.positions is None:", "if True:"),
     _mutant(
         "cursor taken after all that is given with it",
         "connection",
-        "self._give([(item.message, flow.cursor(item)) for item in given])",
+        "writer.give([(item.message, flow.cursor(item)) for item in given])",
         "at = delivery.positions(flow.head.seq)\n"
-        "            self._give([(item.message, flow.cursor(item._replace(positions=at))) for item in given])",
+        "                writer.give([(item.message, flow.cursor(item._replace(positions=at))) for item in given])",
     ),
     _mutant(
         "heartbeat of a stream that is behind stands at the head",
@@ -91,7 +168,7 @@ EXACTNESS_MUTANTS = (
         "if self.delivery.level:\n            return head.level_cursor",
         "if True:\n            return head.level_cursor",
     ),
-    _mutant("failed read never given up", "connection", "delivery.read_failed()", "pass"),
+    _mutant("failed read never given up", "flow", "connection.delivery.read_failed()", "pass"),
     _mutant("failed read never taken up again", "heartbeat", "connection.pump()", "pass"),
     # Unread counts.
     _mutant("expiry not told", "unread", "self._watched[user_id] = counts.next_expiry", "pass"),

@@ -18,8 +18,8 @@ from sse_adapters.sql.appending import _settle
 from sse_adapters.sql.lookup import messages_by_event_id
 from sse_adapters.sql.rows import from_message, to_head
 from sse_app.cli import main
+from sse_domain.log import Appended, Commit, Entry, Outcome
 from sse_domain.message import Message
-from sse_domain.ports import Appended, Commit, Entry, Outcome
 from sse_domain.replay import LogHead
 
 SEQUENCE = {
@@ -46,11 +46,11 @@ async def head(self: message_log.SqlMessageLog) -> LogHead:
 
 
 async def _inserted(connection: AsyncConnection, message: Message) -> Message:
-    row = from_message(message)
+    row = dict(zip(_message.c.keys(), from_message(message), strict=True))
     del row["id"]
     key = (await connection.execute(insert(_message), row)).inserted_primary_key
     assert key is not None
-    return replace(message, seq=key[0])
+    return message._replace(seq=key[0])
 
 
 async def _head(connection: AsyncConnection) -> LogHead:

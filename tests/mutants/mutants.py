@@ -158,7 +158,7 @@ MUTANTS = (
         "(head for lane in waiting)",
         "test_delivery:test_a_run_at_once_is_what_a_level_stream_would_be_given_one_by_one",
     ),
-    Mutant("dropped ones not counted", "delivery", "self.dropped += lane.ephemerals()", "pass"),
+    Mutant("dropped ones not counted", "delivery", "self._drop(lane.ephemerals())", "pass"),
     Mutant(
         "ephemeral kept twice",
         "delivery",

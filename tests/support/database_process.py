@@ -78,6 +78,10 @@ class DatabaseProcess(ABC):
     def url(self) -> URL:
         """The server, for a superuser who makes the databases."""
 
+    async def answers(self) -> bool:
+        """Whether it serves."""
+        return await answers(self.url)
+
     @property
     def pid(self) -> int:
         """Process id of the server; PostgreSQL's has one for each connection below it."""
@@ -163,7 +167,7 @@ class DatabaseProcess(ABC):
         self._watchdog = watchdog(self.pid, self.removal_signal, directory, _template(type(self)))
 
     async def _until_it_answers(self) -> None:
-        while not await answers(self.url):
+        while not await self.answers():
             assert self._process is not None
             if self._process.poll() is not None:
                 raise AssertionError(f"ended with {self._process.returncode} at its start; its log:\n{self.log}")

@@ -17,16 +17,16 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, get_args
+from typing import Literal, get_args
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from tests.support.database_process import DatabaseProcess
+from tests.support.in_thread import in_thread
 from tests.support.missing import missing
 from tests.support.private_servers import PrivateMariaDb, PrivatePostgres
 from tests.support.sql import answers, query
@@ -38,14 +38,12 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 _NAME = re.compile("sse_test_(?P<time>[0-9a-f]{8})[0-9a-f]{8}")
 _LEFTOVER_SECONDS = 3600
 
-_T = TypeVar("_T")
-
 
 def server_url(kind: Kind) -> URL:
     """The server of this kind, for a user who may create databases. Blocks while a private one is started."""
     with _lock:
         if kind not in _servers:
-            _servers[kind] = _in_thread(_find(kind))
+            _servers[kind] = in_thread(_find(kind))
         found = _servers[kind]
     if isinstance(found, str):
         missing(found)
@@ -57,7 +55,7 @@ def session_database(kind: Kind) -> str:
     server = server_url(kind)
     with _lock:
         if kind not in _session_databases:
-            _session_databases[kind] = _in_thread(_create(kind, server))
+            _session_databases[kind] = in_thread(_create(kind, server))
         return _text(_session_databases[kind])
 
 
@@ -77,12 +75,12 @@ def end() -> None:
     with _lock, ExitStack() as all_of_it:
         all_of_it.callback(_servers.clear)
         while _private_servers:
-            all_of_it.callback(_in_thread, _private_servers.pop().remove())
+            all_of_it.callback(in_thread, _private_servers.pop().remove())
         while _session_databases:
             kind, database = _session_databases.popitem()
             server = _servers[kind]
             assert isinstance(server, URL)
-            all_of_it.callback(_in_thread, _drop(kind, server, _name(database)))
+            all_of_it.callback(in_thread, _drop(kind, server, _name(database)))
 
 
 _lock = threading.Lock()
@@ -199,9 +197,3 @@ def _name(database: URL) -> str:
 
 def _text(url: URL) -> str:
     return url.render_as_string(hide_password=False)
-
-
-def _in_thread(coroutine: Coroutine[Any, Any, _T]) -> _T:
-    """What it returns, run on an event loop of its own: the caller may be running on one."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, coroutine).result()

@@ -7,6 +7,7 @@ time-out is a safety net that fails the test, never a way to wait.
 
 import asyncio
 import json
+import select
 import socket
 import struct
 from collections import deque
@@ -38,17 +39,21 @@ class EventStream:
     """One response of the server, read as an event stream. Open it with `open_stream`.
 
     `frames` keeps everything received so far, also what a browser hides; `raw` keeps the bytes as they
-    arrived, with head and transfer coding.
+    arrived, with head and transfer coding. `waited_since` is when, by the event loop's clock, the reader last had
+    everything and found nothing to read: what it has received since was written later. None before the first time.
     """
 
     def __init__(self, connection: socket.socket, method: str, last_event_id: str) -> None:
         self.frames: list[Frame] = []
         self.raw = bytearray()
+        self.waited_since: float | None = None
         self._connection = connection
         self._response = ResponseReader(method)
         self._parser = EventStreamParser(last_event_id)
         self._waiting: deque[Frame] = deque()
         self._body = bytearray()
+        self._readable = select.poll()
+        self._readable.register(connection, select.POLLIN)
 
     @property
     def status(self) -> int:
@@ -123,8 +128,12 @@ class EventStream:
         """Read once from the socket; false if nothing more will come, after the peer's close or reset."""
         if self._response.complete:
             return False
+        loop = asyncio.get_running_loop()
+        looked = loop.time()
+        if not (self._parser.in_midst_of_frame or self._readable.poll(0)):
+            self.waited_since = looked
         try:
-            received = await asyncio.get_running_loop().sock_recv(self._connection, _READ_SIZE)
+            received = await loop.sock_recv(self._connection, _READ_SIZE)
         except ConnectionError:
             return False
         if not received:

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -13,10 +12,14 @@ from pathlib import Path
 
 import httpx
 
+from tests.support.preloaded import PreloadedPython
+
 SSE_HUB = ("-m", "sse_app.cli")
 _LISTENING = re.compile(r"listening on http://([0-9.]+):(\d+)")
-_START_SECONDS = 30.0
+_WORKER_SERVES = re.compile(r"worker (\d+) \(pid (\d+)\) serves")
+_START_SECONDS = 60.0  # of several workers on a busy machine
 _STOP_SECONDS = 30.0
+_LOG_SECONDS = 60.0
 _READY_POLL_SECONDS = 0.02
 
 
@@ -39,9 +42,11 @@ class ServerProcess:
         self.arguments = list(arguments)
         self._program = program
         self._directory = directory
-        self._process: subprocess.Popen[str] | None = None
+        self._process: PreloadedPython | None = None
         self._log_reader: threading.Thread | None = None
         self._log_lines: list[str] = []
+        self._log_grows = threading.Condition()
+        self._log_ended = False
         self._address_known_or_dead = threading.Event()
         self._port = 0
 
@@ -60,6 +65,24 @@ class ServerProcess:
         """Everything that it has written to standard output and error since its last start."""
         return "".join(self._log_lines)
 
+    @property
+    def workers(self) -> dict[int, int]:
+        """The process ids of several workers by their numbers: of each the one that began to serve last."""
+        return {int(number): int(pid) for number, pid in _WORKER_SERVES.findall(self.log)}
+
+    async def logged(self, pattern: str, times: int = 1) -> None:
+        """Until its log has that many matches; `AssertionError` with the log if it ends before, or takes too long."""
+
+        def there() -> bool:
+            return len(re.findall(pattern, self.log)) >= times
+
+        def wait() -> None:
+            with self._log_grows:
+                self._log_grows.wait_for(lambda: there() or self._log_ended, _LOG_SECONDS)
+
+        await asyncio.to_thread(wait)
+        assert there(), f"not {times} times {pattern!r} in its log:\n{self.log}"
+
     async def start(self) -> None:
         """Start and wait until `/health/ready` is 200; `AssertionError` with the log if it never is."""
         self._launch()
@@ -76,9 +99,22 @@ class ServerProcess:
             os.killpg(self.pid, signal.SIGKILL)
         await self._wait()
 
+    async def kill9_supervisor(self) -> None:
+        """SIGKILL it without its workers, and wait until they are gone too; `AssertionError` if they stay."""
+        self._running.send_signal(signal.SIGKILL)
+        await self._wait()
+
+    def suspend(self) -> None:
+        """Hold it and its workers still (SIGSTOP), in whatever they are at, until `resume`."""
+        os.killpg(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        os.killpg(self.pid, signal.SIGCONT)
+
     async def terminate(self) -> int:
         """SIGTERM it, as an orderly stop does, and return its exit code; `AssertionError` if it stays."""
-        self._running.terminate()
+        self._running.send_signal(signal.SIGTERM)
         return await self.exited()
 
     async def exited(self) -> int:
@@ -97,7 +133,7 @@ class ServerProcess:
             await self.kill9()
 
     @property
-    def _running(self) -> subprocess.Popen[str]:
+    def _running(self) -> PreloadedPython:
         if self._process is None:
             raise RuntimeError("the server is not running")
         return self._process
@@ -105,17 +141,12 @@ class ServerProcess:
     def _launch(self) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SSE_")}
         self._log_lines = []
+        self._log_ended = False
         self._address_known_or_dead.clear()
-        self._process = subprocess.Popen(
-            [sys.executable, *self._program, "serve", "--port", str(self._port), *self.arguments],
-            cwd=self._directory,
-            env=environment | self.settings,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
+        self._process = PreloadedPython(
+            [*self._program, "serve", "--port", str(self._port), *self.arguments],
+            self._directory,
+            environment | self.settings,
         )
         self._log_reader = threading.Thread(target=self._read_log, args=(self._process,), daemon=True)
         self._log_reader.start()
@@ -133,14 +164,18 @@ class ServerProcess:
         self._process = None
         return exit_code
 
-    def _read_log(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None
-        with process.stdout as output:
+    def _read_log(self, process: PreloadedPython) -> None:
+        with process.output as output:
             for line in output:
-                self._log_lines.append(line)
+                with self._log_grows:
+                    self._log_lines.append(line)
+                    self._log_grows.notify_all()
                 if found := _LISTENING.search(line):
                     self._port = int(found[2])
                     self._address_known_or_dead.set()
+        with self._log_grows:
+            self._log_ended = True
+            self._log_grows.notify_all()
         self._address_known_or_dead.set()
 
     async def _until_ready(self) -> None:

@@ -61,6 +61,11 @@ class EventStreamParser:
         self._id_in_block: str | None = None
         self._retry_in_block: int | None = None
 
+    @property
+    def in_midst_of_frame(self) -> bool:
+        """Whether a frame has begun that is not complete yet."""
+        return self._block_has_lines or bool(self._partial_line)
+
     def feed(self, chunk: bytes) -> list[Frame]:
         """Take the next bytes and return the frames that they complete, in order."""
         frames: list[Frame] = []

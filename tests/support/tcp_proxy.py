@@ -187,12 +187,16 @@ class _Dropped(Exception):
 
 
 @asynccontextmanager
-async def run_proxy(url: URL | str) -> AsyncIterator[tuple[TcpProxy, str]]:
-    """A proxy before the server of this database, and the database's URL through it; closed at the end of the block."""
+async def run_proxy(
+    url: URL | str, conversation: Callable[[], Conversation] | None = None
+) -> AsyncIterator[tuple[TcpProxy, str]]:
+    """A proxy before the server of this database, or this Redis, and its URL through it; closed at the end of the
+    block. It understands what is said by `conversation`, or else as that database's clients and servers do.
+    """
     target = make_url(url)
     assert target.host is not None
     assert target.port is not None
-    proxy = TcpProxy(target.host, target.port, _CONVERSATIONS[target.get_backend_name()])
+    proxy = TcpProxy(target.host, target.port, conversation or _CONVERSATIONS.get(target.get_backend_name()))
     try:
         await proxy.heal()
         yield proxy, target.set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)

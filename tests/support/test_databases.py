@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from tests.support import databases
 from tests.support.database_process import DatabaseProcess
 from tests.support.databases import KINDS, Kind, fresh_database, server_url, session_database
+from tests.support.in_thread import in_thread
 from tests.support.ports import free_port
 from tests.support.private_servers import PrivatePostgres, run_private
 from tests.support.sql import answers, query
@@ -102,7 +103,7 @@ async def test_what_killed_runs_have_left_is_dropped_once_it_is_old_and_unused(k
     hour_ago = int(time.time()) - 3600
     made_at = {"leftover": hour_ago - 5, "used": hour_ago - 5, "young": hour_ago + 300}
     made = {what: f"sse_test_{at:08x}{number:08x}" for number, (what, at) in enumerate(made_at.items())}
-    server = databases._in_thread(databases._find(kind))
+    server = in_thread(databases._find(kind))
     assert isinstance(server, URL)
     engine = create_async_engine(server.set(database=made["used"]))
     try:

@@ -50,6 +50,29 @@ def saying(*pieces: bytes) -> Script:
     return script
 
 
+async def test_it_tells_since_when_it_had_nothing_to_read() -> None:
+    half_read, all_read = asyncio.Event(), asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> None:
+        writer.write(HEAD + chunk(b"data: 1\n\nda"))
+        await half_read.wait()
+        writer.write(chunk(b"ta: 2\n\n"))
+        await all_read.wait()
+        writer.write(chunk(b"data: 3\n\n") + END)
+
+    loop = asyncio.get_running_loop()
+    async with peer(script) as base_url, open_stream(base_url) as stream:
+        assert (await stream.next()).data == "1"
+        for event, data in ((half_read, "2"), (all_read, "3")):
+            begun = loop.time()
+            frame = asyncio.create_task(stream.next())
+            await asyncio.sleep(0)  # so that it waits
+            event.set()
+            assert (await frame).data == data
+            waited = stream.waited_since is not None and stream.waited_since >= begun
+            assert waited is (event is all_read), "what is half read was written before"
+
+
 async def test_the_request_says_what_the_test_asked_for() -> None:
     requests: list[bytes] = []
 

@@ -1,9 +1,8 @@
-"""The server harness, with a stand-in for the server: the harness itself must not hide or invent anything.
-
-`python -m` looks into the working directory first, so a package of that name takes the server's place.
-"""
+"""The server harness, with a stand-in for the server: the harness itself must not hide or invent anything."""
 
 import signal
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import httpx
@@ -35,13 +34,12 @@ server.serve_forever()
 """
 
 
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    package = tmp_path / "sse_app"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    (package / "cli.py").write_text(SERVER)
-    return tmp_path
+def run_stand_in(
+    directory: Path, settings: Mapping[str, str] | None = None, arguments: Sequence[str] = (), *, source: str = SERVER
+) -> AbstractAsyncContextManager[ServerProcess]:
+    script = directory / "stand_in.py"
+    script.write_text(source)
+    return run_server(directory, settings, arguments, program=(str(script),))
 
 
 async def ask(server: ServerProcess) -> str:
@@ -50,16 +48,16 @@ async def ask(server: ServerProcess) -> str:
 
 
 async def test_a_server_is_started_with_its_own_settings_and_awaited(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSE_PORT", "1")
-    async with run_server(directory, {"SSE_LOG_FORMAT": "json"}, ["--host", "127.0.0.1"]) as server:
+    async with run_stand_in(tmp_path, {"SSE_LOG_FORMAT": "json"}, ["--host", "127.0.0.1"]) as server:
         assert await ask(server) == "{'SSE_LOG_FORMAT': 'json'}"
         assert "['serve', '--port', '0', '--host', '127.0.0.1']" in server.log
 
 
-async def test_a_killed_server_is_gone_and_comes_back_on_its_port(directory: Path) -> None:
-    async with run_server(directory) as server:
+async def test_a_killed_server_is_gone_and_comes_back_on_its_port(tmp_path: Path) -> None:
+    async with run_stand_in(tmp_path) as server:
         first_pid, first_url = server.pid, server.base_url
         await server.kill9()
         with pytest.raises(httpx.TransportError):
@@ -69,21 +67,20 @@ async def test_a_killed_server_is_gone_and_comes_back_on_its_port(directory: Pat
         assert await ask(server) == "{}"
 
 
-async def test_an_orderly_stop_tells_the_exit_code(directory: Path) -> None:
-    async with run_server(directory) as server:
+async def test_an_orderly_stop_tells_the_exit_code(tmp_path: Path) -> None:
+    async with run_stand_in(tmp_path) as server:
         assert await server.terminate() == -signal.SIGTERM
 
 
-async def test_a_server_that_ends_at_its_start_shows_its_log(directory: Path) -> None:
-    (directory / "sse_app" / "cli.py").write_text("raise SystemExit('SSE_PORT: not a number')")
+async def test_a_server_that_ends_at_its_start_shows_its_log(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="SSE_PORT: not a number"):
-        await ServerProcess(directory).start()
+        async with run_stand_in(tmp_path, source="raise SystemExit('SSE_PORT: not a number')"):
+            pass
 
 
-async def test_workers_that_outlive_an_orderly_stop_are_told(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_workers_that_outlive_an_orderly_stop_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.support.server_process._STOP_SECONDS", 0.2)
     worker = "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
-    (directory / "sse_app" / "cli.py").write_text(worker + SERVER)
-    async with run_server(directory) as server:
+    async with run_stand_in(tmp_path, source=worker + SERVER) as server:
         with pytest.raises(AssertionError, match="left workers behind"):
             await server.terminate()

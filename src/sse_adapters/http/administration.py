@@ -8,24 +8,26 @@ from typing import Any
 from litestar import Controller, Request, Response, get, post
 
 from sse_adapters.http.answers import Client, Clients, Disconnected, Online, UserPresence, json_answer
-from sse_adapters.http.body import read_optional_json
+from sse_adapters.http.body import read_json, read_optional_json
 from sse_adapters.http.operation import READ_PROBLEMS, WRITE_PROBLEMS, Answer, Hub, Operation
 from sse_adapters.http.parameters import LIMIT, ONE_USER, USERS
 from sse_adapters.http.paths import last_segment
-from sse_adapters.http.schemas import Disconnect
+from sse_adapters.http.schemas import Disconnect, DisconnectAny
 from sse_domain.api import GroupInfo, Info
 from sse_domain.inbox import DEFAULT_PAGE
-from sse_domain.message import check_identifier
+from sse_domain.message import ReceiverType, check_identifier
 
 TAG = "Administration"
 
 INFO = Operation(
     tag=TAG,
-    summary="The node at a glance",
-    description="Counts of messages are since the node's start; `backlog` counts messages waiting to commit.",
+    summary="The hub at a glance",
+    description="Of all nodes together, each of which is in `nodes`; `version`, `node_id` and `uptime_seconds` are "
+    "those of the node that answers. Messages are counted since their nodes' start; `backlog` counts those waiting to "
+    "commit. While Redis does not answer, `bus.healthy` is false and the node that answers speaks of itself alone.",
     answers={
         HTTPStatus.OK: Answer(
-            description="The node.",
+            description="The hub.",
             kind=Info,
             example={
                 "version": "0.1.0",
@@ -40,8 +42,21 @@ INFO = Operation(
                 "replayed": 900,
                 "dropped": 0,
                 "backlog": 0,
+                "nodes": [
+                    {
+                        "node_id": "k3v9x0qa",
+                        "uptime_seconds": 86400.5,
+                        "connections": 1210,
+                        "accepted": 50000,
+                        "delivered": 310000,
+                        "replayed": 900,
+                        "dropped": 0,
+                        "backlog": 0,
+                    }
+                ],
                 "storage": {"kind": "sqlite", "healthy": True},
                 "bus": {"kind": "none", "healthy": True},
+                "unread_cache": None,
             },
         )
     },
@@ -129,6 +144,19 @@ DISCONNECT = Operation(
     },
     problems=WRITE_PROBLEMS,
 )
+DISCONNECT_ANY = Operation(
+    tag=TAG,
+    summary="End a user's or a client's streams",
+    description="As above, for whom the body names. A user's next connects are likewise answered 204.",
+    body=DisconnectAny,
+    body_examples={"a user": {"user_id": "user123"}, "a client, to move it": {"client_id": "phone", "reconnect": True}},
+    answers={
+        HTTPStatus.OK: Answer(
+            description="How many streams were ended.", kind=Disconnected, example={"disconnected": 2}
+        )
+    },
+    problems=WRITE_PROBLEMS,
+)
 
 
 class AdministrationController(Controller):
@@ -162,3 +190,11 @@ class AdministrationController(Controller):
         return json_answer(
             Disconnected(disconnected=await push_service.disconnect(client_id, reconnect=body.reconnect))
         )
+
+    @post("/disconnect", opt=DISCONNECT_ANY.opt)
+    async def disconnect_any(self, request: Request[Any, Any, Any], push_service: Hub) -> Response[bytes]:
+        DISCONNECT_ANY.query(request)
+        body = await read_json(request, DisconnectAny)
+        receiver = body.receiver()
+        end = push_service.disconnect_user if receiver.type is ReceiverType.USER else push_service.disconnect
+        return json_answer(Disconnected(disconnected=await end(receiver.id or "", reconnect=body.reconnect)))

@@ -11,9 +11,10 @@ from litestar import Response
 from msgspec import Meta, Raw, Struct
 
 from sse_adapters.http.problems import Problem
-from sse_domain.api import ClientInfo, MarkedRead, MessagePage, Presence, Receipt
+from sse_domain.api import MarkedRead, MessagePage, PresenceInfo, Receipt
 from sse_domain.inbox import InboxEntry
 from sse_domain.message import Message, Priority, ReceiverType
+from sse_domain.presence import ClientInfo
 from sse_domain.subscription import Subscription
 
 Seq = Annotated[int, Meta(ge=1, description="Its place in the log.")]
@@ -219,7 +220,7 @@ class UserPresence(Struct, frozen=True, kw_only=True):
     last_seen: Timestamp | None
 
     @classmethod
-    def of(cls, presence: Presence) -> UserPresence:
+    def of(cls, presence: PresenceInfo) -> UserPresence:
         return cls(
             user_id=presence.user_id,
             online=presence.online,

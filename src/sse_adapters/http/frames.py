@@ -31,47 +31,43 @@ def control_frame(event: str, payload: Mapping[str, object], *, retry_ms: int | 
     return b"event: %b\ndata: %b\n%b\n" % (event.encode(), msgspec.json.encode(payload), retry)
 
 
-def standing_frame(cursor: str, *, heartbeat: bool) -> bytes:
-    """An id-only frame: a browser dispatches nothing for it, but remembers the id (WHATWG HTML §9.2.6)."""
-    return b"%bid: %b\n\n" % (b":\n" if heartbeat else b"", cursor.encode())
+def first_frames(retry_ms: int, cursor: str, opened: Mapping[str, object], reset: str | None) -> bytes:
+    """What every stream begins with (SPEC §2). An id-only frame dispatches nothing in a browser, which yet remembers
+    the id (WHATWG HTML §9.2.6)."""
+    frames = b"retry: %d\n\nid: %b\n\n%b" % (retry_ms, cursor.encode(), control_frame("sse.open", opened))
+    return frames if reset is None else frames + control_frame("sse.reset", {"reason": reset})
 
 
-def retry_frame(retry_ms: int) -> bytes:
-    """How many milliseconds a reader is to wait before it reconnects."""
-    return b"retry: %d\n\n" % retry_ms
+def heartbeat_frame(cursor: str) -> bytes:
+    """A comment, and an id-only frame that moves a browser's id on."""
+    return b":\nid: %b\n\n" % cursor.encode()
 
 
 class BatchEncoder:
     """Encodes a batch once, however many streams it is given to in a row.
 
     Fan-out hands the very same batch object to one stream after the other, so remembering the last one is enough. It
-    is kept alive here, so its identity can't be taken over by another batch.
+    is kept alive here, so its identity can't be taken over by another batch. `chunk` are the frames of `batch`, in
+    order, as one chunk of an HTTP/1.1 body, `frames` without that.
     """
 
-    __slots__ = ("_batch", "_chunk", "_frames")
+    __slots__ = ("batch", "chunk", "frames")
 
     def __init__(self) -> None:
-        self._batch: MessageBatch = ()
-        self._frames = b""
-        self._chunk = chunk_of(b"")
+        self.batch: MessageBatch = ()
+        self.frames = self.chunk = b""
 
-    def encode(self, batch: MessageBatch) -> bytes:
-        """The frames of these messages, in order, as one piece to write."""
-        self._remember(batch)
-        return self._frames
+    def encode(self, batch: MessageBatch) -> None:
+        """Make it the one that is encoded, unless it is already."""
+        if batch is not self.batch:
+            self.frames = b"".join([message_frame(message, cursor) for message, cursor in batch])
+            self.chunk = chunk_of(self.frames)
+            self.batch = batch
 
-    def chunk(self, batch: MessageBatch) -> bytes:
-        """The same as one chunk of an HTTP/1.1 body."""
-        self._remember(batch)
-        return self._chunk
 
-    def _remember(self, batch: MessageBatch) -> None:
-        if batch is not self._batch:
-            self._frames = b"".join(message_frame(message, cursor) for message, cursor in batch)
-            self._chunk = chunk_of(self._frames)
-            self._batch = batch
+LAST_CHUNK = b"0\r\n\r\n"
 
 
 def chunk_of(frames: bytes) -> bytes:
-    """A chunk of a chunked body (RFC 9112 §7.1)."""
-    return b"%x\r\n%b\r\n" % (len(frames), frames)
+    """A chunk of a chunked body (RFC 9112 §7.1). Of nothing it is nothing: an empty chunk would end the body."""
+    return frames and b"%x\r\n%b\r\n" % (len(frames), frames)

@@ -22,7 +22,7 @@ from sse_adapters.http.operation import OPT_KEY, Answer, Operation
 from sse_adapters.http.parameters import IDENTIFIER_SCHEMA
 from sse_adapters.http.problems import PROBLEM_JSON, Problem
 from sse_adapters.http.query import QueryParameter
-from sse_adapters.http.schemas import Batch, BatchMessage, MarkRead, SendToOne, To
+from sse_adapters.http.schemas import DisconnectAny, MarkRead, SendToOne, To
 from sse_adapters.http.stream import FORMS_OPT_KEY
 
 Json = dict[str, Any]
@@ -32,14 +32,12 @@ matter until they are seen.
 
 Errors are `application/problem+json` (RFC 9457) with a stable `code`. Times are RFC 3339 UTC."""
 _REF = "#/components/schemas/{name}"
-# Lists whose items msgspec knows nothing of: a batch's are decoded one by one, its results have no tag to tell them.
-_UNTYPED_ITEMS: tuple[tuple[type[Any], str, tuple[type[Any], ...]], ...] = (
-    (Batch, "messages", (BatchMessage,)),
-    (BatchSent, "results", (Sent, NotSent)),
-)
+# What may stand in a batch's results: msgspec takes no list of structs that no tag tells apart.
+_RESULTS = (Sent, NotSent)
 # Structs of which exactly one of these fields must be given; null counts as not given.
 _ALTERNATIVES: Mapping[type[Any], tuple[str, ...]] = {
     SendToOne: ("user_id", "client_id"),
+    DisconnectAny: ("user_id", "client_id"),
     To: ("user_id", "client_id", "group", "broadcast"),
     MarkRead: ("event_ids", "up_to", "all"),
 }
@@ -95,15 +93,15 @@ _PROBLEMS: Mapping[HTTPStatus, _ProblemText] = {
 def document(routers: Sequence[Router]) -> Json:
     """The document of every operation that these routers serve."""
     operations = [each for router in routers for each in _operations(router)]
-    kinds: set[type[Any]] = {Problem, *(item for _, _, items in _UNTYPED_ITEMS for item in items)}
+    kinds: set[type[Any]] = {Problem, *_RESULTS}
     for _, _, operation in operations:
         kinds.update(answer.kind for answer in operation.answers.values() if answer.kind)
         kinds.update({operation.body} if operation.body else ())
     listed = sorted(kinds, key=lambda kind: kind.__name__)
     schemas, components = msgspec.json.schema_components(listed, schema_hook=_any_json, ref_template=_REF)
     schema_of = dict(zip(listed, schemas, strict=True))
-    for kind, name, items in _UNTYPED_ITEMS:
-        components[kind.__name__]["properties"][name]["items"] = {"anyOf": [schema_of[item] for item in items]}
+    results = components[BatchSent.__name__]["properties"]["results"]
+    results["items"] = {"anyOf": [schema_of[kind] for kind in _RESULTS]}
     for kind, names in _ALTERNATIVES.items():
         components[kind.__name__]["oneOf"] = [_only(name, names) for name in names]
     paths: dict[str, Json] = {}
@@ -123,7 +121,7 @@ def _any_json(kind: type[Any]) -> Json:
     """The schema of what a store or a bus tells of itself: any JSON, but msgspec wants to hear more than nothing."""
     if kind is object:
         return {"description": "Its own to say."}
-    raise NotImplementedError(kind)
+    raise TypeError(f"no schema is known of {kind}")
 
 
 def _operations(router: Router) -> Iterator[tuple[str, str, Operation]]:
@@ -133,8 +131,11 @@ def _operations(router: Router) -> Iterator[tuple[str, str, Operation]]:
             for handler in route.route_handlers:
                 yield from _handler_operations(route.path_format, handler)
         elif isinstance(route, ASGIRoute) and not route.path_parameters:
-            for suffix, operation in route.route_handler.opt.get(FORMS_OPT_KEY, {}).items():
+            opt = route.route_handler.opt
+            for suffix, operation in opt.get(FORMS_OPT_KEY, {}).items():
                 yield route.path_format + suffix, HTTPMethod.GET, operation
+            if OPT_KEY in opt:
+                yield route.path_format, HTTPMethod.POST, opt[OPT_KEY]
 
 
 def _handler_operations(path: str, handler: HTTPRouteHandler) -> Iterator[tuple[str, str, Operation]]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from litestar import Controller, Request, Response, post
+from litestar import Request
+from litestar.handlers import ASGIRouteHandler
 
-from sse_adapters.http.answers import BatchSent, NotSent, Sent, json_answer
-from sse_adapters.http.body import MAX_BATCH_BODY, decode_json, read_json
-from sse_adapters.http.operation import WRITE_PROBLEMS, Answer, Hub, Operation
-from sse_adapters.http.problems import problem_of
-from sse_adapters.http.schemas import Batch, BatchMessage, Broadcast, SendToGroup, SendToOne
-from sse_domain.api import Receipt
+from sse_adapters.http.answers import BatchSent, NotSent, Sent
+from sse_adapters.http.body import MAX_BATCH_BODY, decode_json, read_body, read_json
+from sse_adapters.http.lean_post import post_route
+from sse_adapters.http.operation import WRITE_PROBLEMS, Answer, Operation
+from sse_adapters.http.problems import BadRequest, problem_of
+from sse_adapters.http.schemas import Batch, BatchMessage, Broadcast, SendToGroup, SendToOne, UncheckedBatch
+from sse_domain.api import PushService, Receipt
 from sse_domain.errors import SseError
 from sse_domain.message import BROADCAST, Draft, Receiver
 
@@ -125,42 +127,50 @@ SEND_BATCH = Operation(
 )
 
 
-class PublishingController(Controller):
-    @post("/send", opt=SEND.opt)
-    async def send(self, request: Request[Any, Any, Any], push_service: Hub) -> Response[bytes]:
-        SEND.query(request)
+def publishing_routes(service: PushService) -> list[ASGIRouteHandler]:
+    """The routes of all calls that send."""
+
+    async def send(request: Request[Any, Any, Any]) -> tuple[HTTPStatus, Sent]:
         body = await read_json(request, SendToOne)
-        return _sent(await push_service.send(body.draft(body.receiver())))
+        return _sent(await service.send(body.draft(body.receiver())))
 
-    @post("/send/group", opt=SEND_TO_GROUP.opt)
-    async def send_to_group(self, request: Request[Any, Any, Any], push_service: Hub) -> Response[bytes]:
-        SEND_TO_GROUP.query(request)
+    async def send_to_group(request: Request[Any, Any, Any]) -> tuple[HTTPStatus, Sent]:
         body = await read_json(request, SendToGroup)
-        return _sent(await push_service.send(body.draft(Receiver.group(body.group))))
+        return _sent(await service.send(body.draft(Receiver.group(body.group))))
 
-    @post("/broadcast", opt=BROADCAST_TO_ALL.opt)
-    async def broadcast(self, request: Request[Any, Any, Any], push_service: Hub) -> Response[bytes]:
-        BROADCAST_TO_ALL.query(request)
+    async def broadcast(request: Request[Any, Any, Any]) -> tuple[HTTPStatus, Sent]:
         body = await read_json(request, Broadcast)
-        return _sent(await push_service.send(body.draft(BROADCAST)))
+        return _sent(await service.send(body.draft(BROADCAST)))
 
-    @post("/send/batch", opt=SEND_BATCH.opt)
-    async def send_batch(self, request: Request[Any, Any, Any], push_service: Hub) -> Response[bytes]:
-        SEND_BATCH.query(request)
-        batch = await read_json(request, Batch, limit=MAX_BATCH_BODY)
-        read = [_draft_or_error(bytes(message)) for message in batch.messages]
-        receipts = iter(await push_service.send_batch([each for each in read if isinstance(each, Draft)]))
-        results = [next(receipts) if isinstance(each, Draft) else each for each in read]
-        return json_answer(BatchSent(results=[_result(each) for each in results]))
+    async def send_batch(request: Request[Any, Any, Any]) -> tuple[HTTPStatus, BatchSent]:
+        drafts = _drafts_or_errors(await read_body(request, limit=MAX_BATCH_BODY))
+        answers = iter(await service.send_batch([each for each in drafts if isinstance(each, Draft)]))
+        outcomes = (next(answers) if isinstance(each, Draft) else each for each in drafts)
+        return HTTPStatus.OK, BatchSent(results=[_result(outcome) for outcome in outcomes])
+
+    return [
+        post_route("/send", SEND, send),
+        post_route("/send/group", SEND_TO_GROUP, send_to_group),
+        post_route("/broadcast", BROADCAST_TO_ALL, broadcast),
+        post_route("/send/batch", SEND_BATCH, send_batch),
+    ]
 
 
-def _sent(receipt: Receipt) -> Response[bytes]:
-    return json_answer(Sent.of(receipt), HTTPStatus.OK if receipt.repeated else HTTPStatus.CREATED)
+def _sent(receipt: Receipt) -> tuple[HTTPStatus, Sent]:
+    return HTTPStatus.OK if receipt.repeated else HTTPStatus.CREATED, Sent.of(receipt)
 
 
-def _draft_or_error(message: bytes) -> Draft | SseError:
+def _drafts_or_errors(body: bytes) -> list[Draft | SseError]:
+    """A batch's messages, in order. Raises BadRequest for what is no batch."""
     try:
-        body = decode_json(message, BatchMessage)
+        return [_draft_or_error(message) for message in decode_json(body, Batch).messages]
+    except BadRequest:  # so some are wrong, and each is looked at by itself
+        return [_draft_or_error(bytes(message)) for message in decode_json(body, UncheckedBatch).messages]
+
+
+def _draft_or_error(message: BatchMessage | bytes) -> Draft | SseError:
+    try:
+        body = decode_json(message, BatchMessage) if isinstance(message, bytes) else message
         return body.draft(body.to.receiver())
     except SseError as error:
         return error

@@ -9,7 +9,7 @@ from sse_adapters.http.administration import AdministrationController
 from sse_adapters.http.messages import MessagesController
 from sse_adapters.http.options import HttpOptions
 from sse_adapters.http.problems import EXCEPTION_HANDLERS
-from sse_adapters.http.publishing import PublishingController
+from sse_adapters.http.publishing import publishing_routes
 from sse_adapters.http.stream import stream_route
 from sse_adapters.http.subscriptions import SubscriptionsController
 from sse_domain.api import PushService
@@ -26,7 +26,7 @@ def hub_router(service: PushService, options: HttpOptions | None = None) -> Rout
     return Router(
         options.prefix,
         route_handlers=[
-            PublishingController,
+            *publishing_routes(service),
             MessagesController,
             SubscriptionsController,
             AdministrationController,

@@ -135,6 +135,12 @@ class BatchMessage(Sending, kw_only=True, forbid_unknown_fields=True):
 class Batch(Struct, kw_only=True, forbid_unknown_fields=True):
     """Messages to send in order. Each is checked by itself, so a wrong one fails alone."""
 
+    messages: Annotated[list[BatchMessage], Meta(max_length=MAX_BATCH_MESSAGES)]
+
+
+class UncheckedBatch(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A `Batch` of which any message may be wrong."""
+
     messages: Annotated[list[Raw], Meta(max_length=MAX_BATCH_MESSAGES)]
 
 
@@ -189,6 +195,16 @@ class Disconnect(Struct, kw_only=True, forbid_unknown_fields=True):
     ] = False
 
 
+class DisconnectAny(Disconnect, kw_only=True, forbid_unknown_fields=True):
+    """Whose streams to end: name exactly one."""
+
+    user_id: UserId | None = None
+    client_id: ClientId | None = None
+
+    def receiver(self) -> Receiver:
+        return _only_receiver("receiver", user_id=self.user_id, client_id=self.client_id)
+
+
 def _only_receiver(
     field: str,
     *,
@@ -197,7 +213,7 @@ def _only_receiver(
     group: str | None = None,
     broadcast: bool | None = None,
 ) -> Receiver:
-    if sum(value is not None for value in (user_id, client_id, group, broadcast)) != 1:
+    if (user_id, client_id, group, broadcast).count(None) != 3:
         raise InvalidInput(field, "exactly one receiver must be given")
     if user_id is not None:
         return Receiver.user(user_id)

@@ -9,83 +9,61 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from types import coroutine
 from typing import Any, Protocol, cast
 
 from litestar.types import HTTPResponseBodyEvent, Receive, Send
 
-from sse_adapters.http.frames import BatchEncoder, MessageBatch, control_frame, retry_frame, standing_frame
-from sse_domain.ports import FrameWriter
+from sse_adapters.http.frames import BatchEncoder, MessageBatch, control_frame, first_frames, heartbeat_frame
+from sse_domain.api import FrameWriter, OpenStream
 
 log = logging.getLogger("sse_hub.http")
 
 
-def _nobody_waits() -> None:
+def nobody_waits() -> None:
     """`drained` until the hub sets its own."""
 
 
-class Connection(Protocol):
-    """A response's connection, which a server may lend to the application (an ASGI extension of ours)."""
+class StreamWriter(FrameWriter, Protocol):
+    """The frames of one response whose head has been sent."""
 
-    writable: Callable[[], None] | None  # called when the connection, having been congested, takes data again
-
-    @property
-    def congested(self) -> bool:
-        """Whether more than the high-water mark waits to be sent."""
-
-    def write(self, data: bytes) -> None:
-        """Write to the response's chunked body, at once or as the socket takes it; nothing if the reader is gone."""
-
-    def abort(self) -> None:
-        """Cut the reader off, whatever still waits."""
-
-    def is_closing(self) -> bool:
-        """Whether the reader is gone or being let go."""
+    @abstractmethod
+    async def serve(self, stream: OpenStream) -> None:
+        """See to it that the stream is left once the reader has left or it was ended from this side; returns when
+        nothing more is to be done for that.
+        """
 
 
-class AsgiFrameWriter(FrameWriter):
-    """The frames of one response whose head has been sent.
+class AsgiFrameWriter(StreamWriter):
+    """On any ASGI server. A reader that takes nothing is given up; whether it is cut off is up to the server."""
 
-    `connection` is the response's own, if the server lends it: only that can cut off a reader that takes nothing.
-    """
+    __slots__ = ("_encoder", "_receive", "_retry_ms", "_send", "_waiting", "_writing", "blocked", "drained", "ended")
 
-    __slots__ = (
-        "_connection",
-        "_encoder",
-        "_kept",
-        "_send",
-        "_waiting",
-        "_writing",
-        "blocked",
-        "drained",
-        "ended",
-    )
-
-    def __init__(self, send: Send, encoder: BatchEncoder, connection: Connection | None) -> None:
+    def __init__(self, encoder: BatchEncoder, retry_ms: int, receive: Receive, send: Send) -> None:
         self.blocked = False
-        self.drained: Callable[[], None] = _nobody_waits
+        self.drained: Callable[[], None] = nobody_waits
         self.ended = False  # nothing more will be written: closed from this side, or the reader is gone
         self._encoder = encoder
+        self._retry_ms = retry_ms
+        self._receive = receive
         self._send = send
-        self._connection = connection
         self._waiting: asyncio.Task[Any] | None = None
         self._writing: asyncio.Task[None] | None = None
-        # Frames in hand when the stream got blocked: its first ones are given as one step, without a look in between.
-        self._kept = b""
 
-    def retry(self, retry_ms: int) -> None:
-        """Write how long the reader is to wait before it reconnects."""
-        self._write(retry_frame(retry_ms))
+    def begin(self, cursor: str, opened: Mapping[str, object], reset: str | None) -> None:
+        self._write(first_frames(self._retry_ms, cursor, opened, reset))
 
     def give(self, batch: MessageBatch) -> None:
-        self._write(self._encoder.encode(batch))
+        self._encoder.encode(batch)
+        self._write(self._encoder.frames)
 
     def control(self, event: str, payload: Mapping[str, object]) -> None:
         self._write(control_frame(event, payload))
 
-    def stand(self, cursor: str, *, heartbeat: bool) -> None:
-        self._write(standing_frame(cursor, heartbeat=heartbeat))
+    def beat(self, cursor: str) -> None:
+        self._write(heartbeat_frame(cursor))
 
     def close(self, reason: str, *, reconnect: bool, retry_ms: int | None = None) -> None:
         if self.ended:
@@ -93,15 +71,14 @@ class AsgiFrameWriter(FrameWriter):
         if not self.blocked:
             payload = {"reason": reason, "reconnect": reconnect}
             self._write(control_frame("sse.close", payload, retry_ms=retry_ms), last=True)
-        if self.blocked:
-            self._cut_off()
+        if self._writing is not None:
+            self._writing.cancel()
         self._end()
 
-    async def over(self, receive: Receive) -> None:
-        """Wait until the reader has left or the stream was ended from this side; then nothing is written any more."""
+    async def serve(self, stream: OpenStream) -> None:
         task = self._waiting = asyncio.current_task()
         try:
-            while not self.ended and (await receive())["type"] != "http.disconnect":
+            while not self.ended and (await self._receive())["type"] != "http.disconnect":
                 pass
         except asyncio.CancelledError:
             if self._waiting is not None or task is None:
@@ -109,20 +86,14 @@ class AsgiFrameWriter(FrameWriter):
             task.uncancel()  # it was `_end`, which wanted no more than this
         finally:
             self._waiting = None
-            self.abandon()
-
-    def abandon(self) -> None:
-        """Write nothing any more, without a last word. Idempotent."""
-        self.ended = True
-        self._kept = b""
-        if self._writing is not None:
-            self._writing.cancel()
+            self.ended = True
+            self.drained = nobody_waits
+            if self._writing is not None:
+                self._writing.cancel()
+            stream.leave()
 
     def _write(self, frames: bytes, *, last: bool = False) -> None:
         if self.ended:
-            return
-        if self.blocked:
-            self._kept += frames
             return
         event: HTTPResponseBodyEvent = {"type": "http.response.body", "body": frames, "more_body": not last}
         sending = cast("Coroutine[Any, None, None]", self._send(event))
@@ -137,12 +108,9 @@ class AsgiFrameWriter(FrameWriter):
         self._writing = asyncio.get_running_loop().create_task(self._drive(sending, waiting_for))
 
     async def _drive(self, sending: Coroutine[Any, None, None], waiting_for: object) -> None:
-        """Bring a suspended write to its end, then what was kept meanwhile, and then let the hub go on."""
+        """Bring a suspended write to its end, and then let the hub go on."""
         try:
             await _resumed(sending, waiting_for)
-            while self._kept and not self.ended:
-                frames, self._kept = self._kept, b""
-                await self._send({"type": "http.response.body", "body": frames, "more_body": True})
         except Exception as error:
             self._failed(error)
             return
@@ -152,16 +120,9 @@ class AsgiFrameWriter(FrameWriter):
             self.drained()
 
     def _failed(self, error: Exception) -> None:
-        # A vanished reader is no error: some servers tell it by an OSError (ASGI 2.4), some by a closed transport.
-        if not (isinstance(error, OSError) or (self._connection is not None and self._connection.is_closing())):
+        if not isinstance(error, OSError):  # by which some servers tell that the reader has vanished (ASGI 2.4)
             log.error("writing to a stream failed", exc_info=error)
         self._end()
-
-    def _cut_off(self) -> None:
-        if self._connection is not None:
-            self._connection.abort()
-        elif self._writing is not None:
-            self._writing.cancel()
 
     def _end(self) -> None:
         """Release the task that waits in `over`: not every server tells a finished response by `http.disconnect`."""

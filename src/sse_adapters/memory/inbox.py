@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain, islice
 
@@ -10,6 +10,7 @@ from sse_adapters.memory.state import MemoryState
 from sse_domain.cursor import START, Positions
 from sse_domain.inbox import (
     MAX_PAGE_BYTES,
+    Delivered,
     InboxEntry,
     InboxQuery,
     ReadSelection,
@@ -20,7 +21,7 @@ from sse_domain.inbox import (
     visible,
 )
 from sse_domain.message import Message, Priority, Receiver
-from sse_domain.ports import Delivered, Inbox
+from sse_domain.ports import Inbox
 from sse_domain.replay import page_length
 
 
@@ -51,8 +52,8 @@ class MemoryInbox(Inbox):
         below = state.seq + 1 if query.after is None else max(query.after)
         return state.falling(receivers, Priority, below)
 
-    async def unread(self, user_id: str, now: datetime) -> UnreadCounts:
-        return count_unread(self._unread(user_id, now, Priority))
+    async def unread(self, user_ids: Sequence[str], now: datetime) -> dict[str, UnreadCounts]:
+        return {user_id: count_unread(self._unread(user_id, now, Priority)) for user_id in user_ids}
 
     async def oldest_unread(self, user_id: str, now: datetime) -> tuple[int | None, ...]:
         return tuple(
@@ -61,7 +62,7 @@ class MemoryInbox(Inbox):
 
     async def mark_read(self, user_id: str, selection: ReadSelection, now: datetime) -> int:
         return sum(
-            self._state.mark_read(user_id, message)
+            self._state.mark_read(user_id, message, now)
             for message in self._selected(user_id, selection)
             if self._sees(user_id, message, now)
         )
@@ -75,8 +76,8 @@ class MemoryInbox(Inbox):
             state.rising(receivers, {priority: 0}, selection.positions[priority]) for priority in Priority
         )
 
-    async def delivered(self, reader: Receiver) -> Delivered | None:
-        return self._state.delivered.get(reader)
+    async def delivered(self, readers: Collection[Receiver]) -> dict[Receiver, Delivered]:
+        return {reader: self._state.delivered[reader] for reader in readers if reader in self._state.delivered}
 
     async def record_delivered(self, records: Mapping[Receiver, Delivered]) -> None:
         for reader, given in records.items():

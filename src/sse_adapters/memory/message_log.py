@@ -10,8 +10,9 @@ from itertools import islice
 from sse_adapters.memory.state import MemoryState
 from sse_domain.cursor import Positions
 from sse_domain.delivery import HIGHEST_FIRST
+from sse_domain.log import Appended, Commit, Entry, Outcome
 from sse_domain.message import BROADCAST, Message, Priority, Receiver, ReceiverType, accept, same_content
-from sse_domain.ports import Appended, Commit, Entry, LogIdentity, MessageLog, Outcome
+from sse_domain.ports import LogIdentity, MessageLog
 from sse_domain.replay import LogHead, ReadRequest, ReplayPage, page_length
 from sse_domain.subscription import Audience
 

@@ -16,8 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from sse_adapters.memory.message_log import MemoryMessageLog
 from sse_domain.errors import EventIdConflict, InvalidInput
+from sse_domain.log import Commit, Entry
 from sse_domain.message import same_content
-from sse_domain.ports import Commit, Entry, Outbox
+from sse_domain.ports import Outbox
 
 
 class MemoryOutbox(Outbox):

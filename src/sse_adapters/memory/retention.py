@@ -21,6 +21,7 @@ class MemoryRetention(Retention):
         every = state.seqs.rising(0, state.seq)
         oldest = list(islice((seq for seq in every if state.messages[seq].created_at < than), limit))
         state.purged_through = max(state.purged_through, *oldest, 0)
+        state.removals += bool(oldest)
         return self._remove(oldest)
 
     async def forget_readers(self, unseen_since: datetime, limit: int) -> int:
@@ -29,6 +30,15 @@ class MemoryRetention(Retention):
         forgotten = list(islice(unseen, limit))
         for reader in forgotten:
             del delivered[reader]
+        return len(forgotten)
+
+    async def forget_markings(self, unmarked_since: datetime, limit: int) -> int:
+        markings = self._state.markings
+        unmarked = (user_id for user_id, marking in markings.items() if marking.made_at < unmarked_since)
+        forgotten = list(islice(unmarked, limit))
+        for user_id in forgotten:
+            del markings[user_id]
+        self._state.removals += bool(forgotten)
         return len(forgotten)
 
     def _remove(self, seqs: list[int]) -> int:

@@ -8,18 +8,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from heapq import heapify, heappop, heappush, merge
-from itertools import takewhile
+from itertools import count, takewhile
+from typing import NamedTuple
 
 from sse_adapters.memory.seqs import RisingSeqs
+from sse_domain.inbox import Delivered
 from sse_domain.message import BROADCAST, Message, Priority, Receiver, ReceiverType
-from sse_domain.ports import Delivered, Membership
-from sse_domain.subscription import Subscription
+from sse_domain.subscription import Membership, Subscription
+
+
+class Marking(NamedTuple):
+    """That a user marked something as read. No two have the same number."""
+
+    number: int
+    made_at: datetime
 
 
 class MemoryState:
     """The log named `epoch`, its kept messages, who has read them, and who is subscribed to what.
 
-    `delivered` is what each user and client was given; `memberships` counts the changes of subscriptions.
+    `delivered` is what each user and client was given, `markings` has each user's last one. `memberships` counts the
+    changes of subscriptions, `removals` how often retention has removed anything for its age.
     """
 
     def __init__(self, epoch: str) -> None:
@@ -27,12 +36,15 @@ class MemoryState:
         self.seq = 0
         self.purged_through = 0
         self.memberships = 0
+        self.removals = 0
         self.messages: dict[int, Message] = {}
         self.by_event_id: dict[str, Message] = {}
         self.delivered: dict[Receiver, Delivered] = {}
+        self.markings: dict[str, Marking] = {}
         self.seqs = RisingSeqs(self.messages)
         self._lanes: dict[tuple[Receiver, Priority], RisingSeqs] = {}
         self._readers: dict[str, set[str]] = {}  # who has read it, by event_id
+        self._marking_numbers = count(1)
         self._expiries: list[tuple[datetime, int]] = []  # a heap; may name messages that are gone
         self._by_user: dict[str, dict[str, Subscription]] = {}
         self._by_group: dict[str, dict[str, Subscription]] = {}
@@ -97,11 +109,13 @@ class MemoryState:
     def has_read(self, user_id: str | None, message: Message) -> bool:
         return user_id in self._readers.get(message.event_id, ())
 
-    def mark_read(self, user_id: str, message: Message) -> bool:
+    def mark_read(self, user_id: str, message: Message, now: datetime) -> bool:
         """Mark a kept message as read by the user; whether it was not before."""
         readers = self._readers.setdefault(message.event_id, set())
         new = user_id not in readers
-        readers.add(user_id)
+        if new:
+            readers.add(user_id)
+            self.markings[user_id] = Marking(next(self._marking_numbers), now)
         return new
 
     def put_subscription(self, subscription: Subscription) -> None:

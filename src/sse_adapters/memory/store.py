@@ -11,6 +11,7 @@ from sse_adapters.memory.outbox import MemoryOutbox
 from sse_adapters.memory.retention import MemoryRetention
 from sse_adapters.memory.state import MemoryState
 from sse_adapters.memory.subscriptions import MemorySubscriptions
+from sse_adapters.memory.unread_stamps import MemoryUnreadStamps
 from sse_domain.cursor import EPOCH_LENGTH
 
 
@@ -27,6 +28,7 @@ class MemoryStore:
         self.inbox = MemoryInbox(state)
         self.subscriptions = MemorySubscriptions(state)
         self.retention = MemoryRetention(state)
+        self.stamps = MemoryUnreadStamps(state)
         self.time = MemoryTime()
 
     async def start(self) -> None:

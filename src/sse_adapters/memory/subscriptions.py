@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from heapq import nsmallest
 
 from sse_adapters.memory.state import MemoryState
-from sse_domain.ports import Joined, Membership, Subscriptions
-from sse_domain.subscription import Subscription
+from sse_domain.ports import Subscriptions
+from sse_domain.subscription import Joined, Membership, Subscription
 
 
 class MemorySubscriptions(Subscriptions):
@@ -35,8 +36,11 @@ class MemorySubscriptions(Subscriptions):
     async def changed_since(self, version: int, limit: int) -> list[Membership]:
         return self._state.changed_since(version)[:limit]
 
-    async def of_user(self, user_id: str) -> list[Subscription]:
-        return [subscription for _, subscription in sorted(self._state.subscriptions_of(user_id).items())]
+    async def of_users(self, user_ids: Sequence[str]) -> dict[str, list[Subscription]]:
+        return {
+            user_id: [subscription for _, subscription in sorted(self._state.subscriptions_of(user_id).items())]
+            for user_id in user_ids
+        }
 
     async def of_group(self, group: str, limit: int) -> list[Subscription]:
         subscribers = self._state.subscribers_of(group)

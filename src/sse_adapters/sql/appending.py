@@ -10,33 +10,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import bindparam, case, insert, select, update
+from sqlalchemy import Row, bindparam, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sse_adapters.sql.column_types import UtcDateTime
+from sse_adapters.sql.databases import database_of
 from sse_adapters.sql.lookup import messages_by_event_id
 from sse_adapters.sql.rows import from_message, to_head
 from sse_adapters.sql.schema import log, message
+from sse_domain.log import Appended, Commit, Entry, Outcome
 from sse_domain.message import Message, accept, same_content
-from sse_domain.ports import Appended, Commit, Entry, Outcome
 
 _NOW = bindparam("now", type_=UtcDateTime)
 _TAKE_SEQS = update(log).values(
     last_seq=log.c.last_seq + bindparam("taken"),
     latest_created_at=case((log.c.latest_created_at > _NOW, log.c.latest_created_at), else_=_NOW),
 )
+_TAKE_AND_RETURN = _TAKE_SEQS.returning(log)
 
 
 async def append_entries(connection: AsyncConnection, entries: Sequence[Entry], now: datetime) -> Commit:
     """Give the new ones among `entries` the next seqs; answer each, in order. See MessageLog.append."""
-    await connection.execute(_TAKE_SEQS, {"taken": len(entries), "now": now})
-    extent = (await connection.execute(select(log))).one()
+    extent = await _take_seqs(connection, len(entries), now)
     known = await messages_by_event_id(connection, [e.event_id for e in entries if e.may_repeat])
     appended = _settle(entries, known, extent.last_seq - len(entries), now)
     new = [from_message(message) for outcome, message in appended if outcome is Outcome.NEW]
     if new:
-        await connection.execute(insert(message), new)
+        await database_of(connection).insert_rows(connection, message, new)
     setback = (extent.latest_created_at - now) // timedelta(microseconds=1)
     last_seq = extent.last_seq - len(entries) + len(new)
     if len(new) < len(entries) or setback > extent.clock_setback:
@@ -44,6 +46,13 @@ async def append_entries(connection: AsyncConnection, entries: Sequence[Entry], 
             update(log).values(last_seq=last_seq, clock_setback=max(setback, extent.clock_setback))
         )
     return Commit(appended, replace(to_head(extent), seq=last_seq))
+
+
+async def _take_seqs(connection: AsyncConnection, count: int, now: datetime) -> Row[Any]:
+    """Raise the log's row by so many; as it then is."""
+    returns = connection.dialect.update_returning
+    result = await connection.execute(_TAKE_AND_RETURN if returns else _TAKE_SEQS, {"taken": count, "now": now})
+    return (result if returns else await connection.execute(select(log))).one()
 
 
 def _settle(entries: Sequence[Entry], known: dict[str, Message], last_seq: int, now: datetime) -> list[Appended]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from sse_adapters.sql.database import Database
+from sse_adapters.sql.deadline import Deadline
 from sse_adapters.sql.errors import Undone, translated_errors
 from sse_domain.errors import StoreUnavailable
 
@@ -73,7 +73,7 @@ class Connections:
         # An engine would just connect again, and its thread would outlive the store.
         if self._closed:
             raise StoreUnavailable("the store is closed")
-        async with asyncio.timeout(self._timeout_seconds), engine.connect() as connection:
+        async with Deadline(self._timeout_seconds), engine.connect() as connection:
             yield connection
 
     @asynccontextmanager

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
 from sqlalchemy import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,6 +14,8 @@ from sse_adapters.sql.errors import UnusableDatabase
 from sse_adapters.sql.mysql import MySql
 from sse_adapters.sql.postgresql import PostgreSql
 from sse_adapters.sql.sqlite import Sqlite
+
+T = TypeVar("T")
 
 KINDS: dict[str, Database] = {name: kind for kind in (Sqlite(), PostgreSql(), MySql()) for name in kind.names}
 
@@ -30,6 +35,23 @@ def database_for(text: str) -> tuple[Database, URL]:
 
 def database_of(connection: AsyncConnection | Connection) -> Database:
     return KINDS[connection.dialect.name]
+
+
+class PerDatabase(Generic[T]):
+    """What each kind of database has in words of its own, made once for each: a statement of SQLAlchemy's may hold
+    itself, and one that was made for a single use would stay until the garbage collector comes.
+    """
+
+    def __init__(self, make: Callable[[Database], T]) -> None:
+        self._make = make
+        self._made: dict[str, T] = {}
+
+    def on(self, connection: AsyncConnection) -> T:
+        """That of the database which this is a connection to."""
+        name = connection.dialect.name
+        if name not in self._made:
+            self._made[name] = self._make(KINDS[name])
+        return self._made[name]
 
 
 def examples() -> str:

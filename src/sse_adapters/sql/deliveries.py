@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from sqlalchemy import Update, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sse_adapters.sql.databases import database_of
+from sse_adapters.sql.databases import PerDatabase
+from sse_adapters.sql.lists import in_list, listed
 from sse_adapters.sql.rows import from_delivered, to_delivered
 from sse_adapters.sql.schema import delivered, message
-from sse_domain.inbox import Status
+from sse_domain.inbox import Delivered, Status
 from sse_domain.message import Priority, Receiver
-from sse_domain.ports import Delivered
 
-_OF_READER = select(delivered).where(
-    delivered.c.reader_type == bindparam("reader_type"), delivered.c.reader_id == bindparam("reader_id")
+_OF_READERS = select(delivered).where(
+    delivered.c.reader_type == bindparam("reader_type"), in_list(delivered.c.reader_id, "reader_ids")
 )
 
 
 def _raise_status_of(priority: Priority) -> Update:
     """Raises the status of what was given since the record before this one: what that one covers has it already."""
     position = priority.name.lower()
-    recorded = _OF_READER.with_only_columns(delivered.c[position]).scalar_subquery()
+    recorded = (
+        select(delivered.c[position])
+        .where(delivered.c.reader_type == bindparam("reader_type"), delivered.c.reader_id == bindparam("reader_id"))
+        .scalar_subquery()
+    )
     return (
         update(message)
         .where(
@@ -38,13 +42,17 @@ def _raise_status_of(priority: Priority) -> Update:
 
 
 _RAISE_STATUS = tuple(map(_raise_status_of, Priority))
+_RISE = PerDatabase(lambda database: database.insert_or_raise(delivered, "normal", "high", "urgent", "seen_at"))
 
 
-async def delivered_to(connection: AsyncConnection, reader: Receiver) -> Delivered | None:
-    """What this reader was given as last recorded, or None."""
-    rows = await connection.execute(_OF_READER, {"reader_type": reader.type.value, "reader_id": reader.id})
-    row = rows.mappings().one_or_none()
-    return None if row is None else to_delivered(row)
+async def delivered_to(connection: AsyncConnection, readers: Collection[Receiver]) -> dict[Receiver, Delivered]:
+    """What these readers were given as last recorded; who was never seen is absent."""
+    records: dict[Receiver, Delivered] = {}
+    for kind in {reader.type: None for reader in readers}:
+        ids = [reader.id for reader in readers if reader.type is kind]
+        rows = await connection.execute(_OF_READERS, {"reader_type": kind.value, "reader_ids": listed(ids)})
+        records.update(map(to_delivered, rows))
+    return records
 
 
 async def record(connection: AsyncConnection, records: Mapping[Receiver, Delivered]) -> None:
@@ -52,8 +60,7 @@ async def record(connection: AsyncConnection, records: Mapping[Receiver, Deliver
     rows = [from_delivered(reader, given) for reader, given in records.items()]
     for raise_status in _RAISE_STATUS:
         await connection.execute(raise_status, rows)
-    rise = database_of(connection).insert_or_raise(delivered, "normal", "high", "urgent", "seen_at")
-    await connection.execute(rise, rows)
+    await connection.execute(_RISE.on(connection), rows)
 
 
 async def bring_back(connection: AsyncConnection, seq: int) -> None:

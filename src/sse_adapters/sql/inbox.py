@@ -5,26 +5,24 @@ The row status of a message only informs whoever looks at the table; nothing her
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
-from typing import Any
 
-from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sse_adapters.sql.audience import EVERYTHING, Reach, ask, first_of_each_priority, nearest, per_span, reach
+from sse_adapters.sql.audience import EVERYTHING, first_of_each_priority, inbox_audience, nearest, reach
 from sse_adapters.sql.connections import Connections, tried_again
 from sse_adapters.sql.deliveries import delivered_to, record
 from sse_adapters.sql.lookup import messages_by_seq, seq_before
 from sse_adapters.sql.marks import lock_marks, mark_some_up_to, mark_these, read_floor_of, read_of_these
-from sse_adapters.sql.schema import message
 from sse_adapters.sql.spans import Order
 from sse_adapters.sql.subscriptions import subscriptions_of
+from sse_adapters.sql.unread import unread_counts
 from sse_domain.cursor import START, Positions
 from sse_domain.inbox import (
     MAX_PAGE_BYTES,
+    Delivered,
     InboxEntry,
     InboxQuery,
     ReadSelection,
@@ -33,20 +31,14 @@ from sse_domain.inbox import (
     UnreadCounts,
     status_of,
 )
-from sse_domain.message import Priority, Receiver, ReceiverType
-from sse_domain.ports import Delivered, Inbox
+from sse_domain.message import Priority, Receiver
+from sse_domain.ports import Inbox
 from sse_domain.replay import page_length
 from sse_domain.subscription import Audience
 
 # What a transaction takes on at most, where nothing asks for one: sends wait for it.
 RECORDS_AT_ONCE = 500
 MARKS_AT_ONCE = 2000
-
-_KEYS = (message.c.priority, message.c.receiver_type, message.c.receiver_id, message.c.event_type)
-_UNREAD = per_span(
-    lambda in_reach: select(*_KEYS, func.count(), func.min(message.c.expire_at)).where(in_reach).group_by(*_KEYS),
-    read=False,
-)
 
 
 class SqlInbox(Inbox):
@@ -79,14 +71,15 @@ class SqlInbox(Inbox):
         ]
 
     @tried_again
-    async def unread(self, user_id: str, now: datetime) -> UnreadCounts:
+    async def unread(self, user_ids: Sequence[str], now: datetime) -> dict[str, UnreadCounts]:
         async with self._connections.reading() as connection:
-            return _counts(await ask(connection, _UNREAD, await _unread_reach(connection, user_id, now)))
+            return await unread_counts(connection, user_ids, now)
 
     @tried_again
     async def oldest_unread(self, user_id: str, now: datetime) -> tuple[int | None, ...]:
         async with self._connections.reading() as connection:
-            within = await _unread_reach(connection, user_id, now)
+            floor = await read_floor_of(connection, user_id)
+            within = reach(await _audience_of(connection, user_id), floor, EVERYTHING, now)
             return await first_of_each_priority(connection, within, read=False)
 
     async def mark_read(self, user_id: str, selection: ReadSelection, now: datetime) -> int:
@@ -114,9 +107,9 @@ class SqlInbox(Inbox):
             return await mark_some_up_to(connection, audience, after, through, now, MARKS_AT_ONCE)
 
     @tried_again
-    async def delivered(self, reader: Receiver) -> Delivered | None:
+    async def delivered(self, readers: Collection[Receiver]) -> dict[Receiver, Delivered]:
         async with self._connections.reading() as connection:
-            return await delivered_to(connection, reader)
+            return await delivered_to(connection, readers)
 
     async def record_delivered(self, records: Mapping[Receiver, Delivered]) -> None:
         rest = iter(records.items())
@@ -130,18 +123,8 @@ class SqlInbox(Inbox):
 
 
 async def _audience_of(connection: AsyncConnection, user_id: str, event_type: str | None = None) -> Audience:
-    """To whom exactly that is visible which is visible to the user (SPEC §4), of one type or of all."""
-    return Audience(
-        client_id=None,
-        user_id=user_id,
-        subscriptions={each.group: each for each in await subscriptions_of(connection, user_id)},
-        event_types=None if event_type is None else frozenset([event_type]),
-    )
-
-
-async def _unread_reach(connection: AsyncConnection, user_id: str, now: datetime) -> Reach:
-    floor = await read_floor_of(connection, user_id)
-    return reach(await _audience_of(connection, user_id), floor, EVERYTHING, now)
+    standing = (await subscriptions_of(connection, [user_id]))[user_id]
+    return inbox_audience(user_id, standing, event_type)
 
 
 def _range(query: InboxQuery, delivered: Positions) -> tuple[Positions, Positions]:
@@ -156,22 +139,3 @@ def _range(query: InboxQuery, delivered: Positions) -> tuple[Positions, Position
     elif query.status is StatusFilter.SENT:
         through = through.nearest(delivered)
     return after, through
-
-
-def _counts(rows: Sequence[Sequence[Any]]) -> UnreadCounts:
-    """Sums up rows of _UNREAD as `count_unread` counts messages."""
-    by_priority: Counter[Priority] = Counter()
-    by_group: Counter[str] = Counter()
-    by_event_type: Counter[str] = Counter()
-    for priority, kind, identity, event_type, count, _ in rows:
-        by_priority[Priority(priority)] += count
-        by_event_type[event_type] += count
-        if kind == ReceiverType.GROUP:
-            by_group[identity] += count
-    return UnreadCounts(
-        total=by_priority.total(),
-        by_priority=dict(by_priority),
-        by_group=dict(by_group),
-        by_event_type=dict(by_event_type),
-        next_expiry=min((row[-1] for row in rows if row[-1] is not None), default=None),
-    )

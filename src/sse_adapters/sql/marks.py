@@ -3,23 +3,28 @@
 Counting what is unread must not cost what was ever read. So each user has a floor: up to there nothing is unread of
 what the user could see, expired or not. It rises with every marking, and is taken away when the user's view of the past
 widens. Only the marks decide, so having no floor is never wrong.
+
+Whatever is newly marked gives the user's marking another number, in the same transaction. Numbers are random: so none
+comes back when a row was removed or a backup restored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import secrets
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sse_adapters.sql.audience import BEFORE_ALL_TIME, IS_READ, nearest, reach
-from sse_adapters.sql.databases import database_of
+from sse_adapters.sql.audience import BEFORE_ALL_TIME, is_read, nearest, reach
+from sse_adapters.sql.column_types import Identifier
+from sse_adapters.sql.databases import PerDatabase
 from sse_adapters.sql.lists import in_list, listed
 from sse_adapters.sql.rows import HEADER_COLUMNS, to_message
-from sse_adapters.sql.schema import log, message, read_floor, read_mark
-from sse_adapters.sql.spans import Order
+from sse_adapters.sql.schema import log, marking, message, read_floor, read_mark
+from sse_adapters.sql.spans import Order, PerSpan, Span
 from sse_domain.cursor import Positions
 from sse_domain.inbox import Status
 from sse_domain.message import ReceiverType
@@ -28,17 +33,37 @@ from sse_domain.subscription import Audience
 # How many seqs are looked through for the first unread one, at first, and how many times more at each further try.
 FLOOR_STEP = 1024
 FLOOR_GROWTH = 8
+# Below it are the integers that JSON carries exactly everywhere.
+_MARKINGS = 2**53
 
 _READ_OF_THESE = select(read_mark.c.seq).where(
     read_mark.c.user_id == bindparam("user_id"), in_list(read_mark.c.seq, "seqs")
 )
-_UNREAD_OF_THESE = select(*HEADER_COLUMNS).where(in_list(message.c.id, "seqs"), ~IS_READ)
+_UNREAD_OF_THESE = select(*HEADER_COLUMNS).where(
+    in_list(message.c.id, "seqs"), ~is_read(bindparam("user_id", type_=Identifier(128)))
+)
 _RAISE_STATUS = (
     update(message)
     .where(in_list(message.c.id, "seqs"), message.c.status < Status.READ.value)
     .values(status=Status.READ.value)
 )
-_FLOOR = select(read_floor.c.seq).where(read_floor.c.user_id == bindparam("user_id"))
+_RISE = PerDatabase(lambda database: database.insert_or_raise(read_floor, "seq"))
+_FLOORS = select(read_floor.c.user_id, read_floor.c.seq).where(in_list(read_floor.c.user_id, "user_ids"))
+_EXTENT = select(log.c.last_seq, read_floor.c.seq).join_from(
+    log, read_floor, read_floor.c.user_id == bindparam("user_id")
+)
+_MARK_AGAIN = (
+    update(marking)
+    .where(marking.c.user_id == bindparam("user"))
+    .values(marking=bindparam("number"), marked_at=bindparam("now"))
+)
+_MARKED = PerSpan(
+    lambda span: (
+        select(span.number)
+        .where(read_mark.c.user_id == span.reader, read_mark.c.seq > span.after)
+        .limit(literal_column("1"))
+    )
+)
 
 
 async def read_of_these(connection: AsyncConnection, user_id: str, seqs: Sequence[int]) -> set[int]:
@@ -51,7 +76,7 @@ async def mark_these(connection: AsyncConnection, audience: Audience, seqs: Sequ
     """Mark those of these messages that are visible; how many were not marked before."""
     rows = await connection.execute(_UNREAD_OF_THESE, {"user_id": audience.user_id, "seqs": listed(seqs)})
     selected = [unread for unread in map(to_message, rows) if not unread.expired(now) and audience.admits(unread)]
-    await _mark(connection, audience, [(unread.seq, unread.receiver.type) for unread in selected])
+    await _mark(connection, audience, [(unread.seq, unread.receiver.type) for unread in selected], now)
     return len(selected)
 
 
@@ -59,13 +84,15 @@ async def mark_some_up_to(
     connection: AsyncConnection, audience: Audience, after: Positions, through: Positions, now: datetime, limit: int
 ) -> list[int]:
     """Mark the first `limit` of the messages in this range that are visible and not read; their seqs, rising."""
-    after = after.furthest(await read_floor_of(connection, audience.user_id))
+    after = after.furthest(await read_floor_of(connection, audience.user_id or ""))
     selected = await nearest(connection, reach(audience, after, through, now), limit, read=False, order=Order.RISING)
-    await _mark(connection, audience, [(found.seq, found.receiver_type) for found in selected])
+    await _mark(connection, audience, [(found.seq, found.receiver_type) for found in selected], now)
     return [found.seq for found in selected]
 
 
-async def _mark(connection: AsyncConnection, audience: Audience, unread: Sequence[Sequence[Any]]) -> None:
+async def _mark(
+    connection: AsyncConnection, audience: Audience, unread: Sequence[Sequence[Any]], now: datetime
+) -> None:
     """Mark these (seq, receiver type) as read. Row status tells only about messages to the user alone."""
     if not unread:
         return
@@ -74,12 +101,26 @@ async def _mark(connection: AsyncConnection, audience: Audience, unread: Sequenc
     if own:
         await connection.execute(_RAISE_STATUS, {"seqs": listed(own)})
     await _raise_read_floor(connection, audience)
+    await _change_marking(connection, audience.user_id, now)
 
 
-async def read_floor_of(connection: AsyncConnection, user_id: str | None) -> Positions:
+async def read_floors_of(connection: AsyncConnection, user_ids: Sequence[str]) -> dict[str, int]:
+    """The users' floors; who has none is absent."""
+    rows = await connection.execute(_FLOORS, {"user_ids": listed(user_ids)})
+    return {row.user_id: row.seq for row in rows}
+
+
+async def read_floor_of(connection: AsyncConnection, user_id: str) -> Positions:
     """The user's floor, as what every priority need only be read beyond."""
-    floor = (await connection.execute(_FLOOR, {"user_id": user_id})).scalar()
-    return Positions.level(floor or 0)
+    floors = await read_floors_of(connection, [user_id])
+    return Positions.level(floors.get(user_id, 0))
+
+
+async def with_marks_beyond(connection: AsyncConnection, seqs: Mapping[str, int]) -> set[str]:
+    """Which of these users have marked anything as read beyond their seq."""
+    users = list(seqs)
+    spans = [Span("", "", 0, seq, 0, "", user_id) for user_id, seq in seqs.items()]
+    return {users[number] for (number,) in await _MARKED.ask(connection, spans, {})}
 
 
 async def _raise_read_floor(connection: AsyncConnection, audience: Audience) -> None:
@@ -88,9 +129,8 @@ async def _raise_read_floor(connection: AsyncConnection, audience: Audience) -> 
     It is looked for step by step, so one message that stays unread does not make each marking look through everything
     that was read after it.
     """
-    last_seq = (await connection.execute(select(log.c.last_seq))).scalar_one()
-    before = floor = (await read_floor_of(connection, audience.user_id)).normal
-    step = FLOOR_STEP
+    last_seq, before = (await connection.execute(_EXTENT, {"user_id": audience.user_id})).one()
+    floor, step = before, FLOOR_STEP
     while floor < last_seq:
         through = min(floor + step, last_seq)
         step_up = reach(audience, Positions.level(floor), Positions.level(through), BEFORE_ALL_TIME)
@@ -111,5 +151,13 @@ async def lock_marks(connection: AsyncConnection, user_id: str) -> None:
 
 
 async def _rise(connection: AsyncConnection, user_id: str | None, floor: int) -> None:
-    rise = database_of(connection).insert_or_raise(read_floor, "seq")
-    await connection.execute(rise, {"user_id": user_id, "seq": floor})
+    await connection.execute(_RISE.on(connection), {"user_id": user_id, "seq": floor})
+
+
+async def _change_marking(connection: AsyncConnection, user_id: str | None, now: datetime) -> None:
+    """Let the user's marking be another one, made now. Nobody else makes one for this user until the transaction ends:
+    marks are locked."""
+    number = 1 + secrets.randbelow(_MARKINGS - 1)
+    changed = await connection.execute(_MARK_AGAIN, {"user": user_id, "number": number, "now": now})
+    if not changed.rowcount:
+        await connection.execute(insert(marking), {"user_id": user_id, "marking": number, "marked_at": now})

@@ -16,8 +16,9 @@ from sse_adapters.sql.rows import MESSAGE_COLUMNS, to_head, to_message
 from sse_adapters.sql.schema import log, message
 from sse_adapters.sql.spans import LIMIT, Order
 from sse_domain.cursor import Positions
+from sse_domain.log import Commit, Entry
 from sse_domain.message import Message, Receiver
-from sse_domain.ports import Commit, Entry, LogIdentity, MessageLog
+from sse_domain.ports import LogIdentity, MessageLog
 from sse_domain.replay import LogHead, ReadRequest, ReplayPage, page_length
 from sse_domain.subscription import Audience
 

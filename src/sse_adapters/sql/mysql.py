@@ -29,7 +29,7 @@ logging.getLogger("asyncmy").setLevel(logging.ERROR)
 
 _MIGRATION_WAIT_SECONDS = 600
 _ONE_MIGRATION = text(f"SELECT GET_LOCK(CONCAT('app_sse_migration.', DATABASE()), {_MIGRATION_WAIT_SECONDS})")
-_LOCK_TIMEOUT, _DEADLOCK = 1205, 1213
+_DEADLOCK = 1213
 # Each of the two kinds executes the comment that is meant for it. MySQL has no bound for idle transactions.
 _BOUNDS = (
     "SET time_zone = '+00:00', innodb_lock_wait_timeout = {seconds}"
@@ -71,12 +71,12 @@ class MySql(Database):
             {name: func.greatest(table.c[name], statement.inserted[name]) for name in columns}
         )
 
-    def delete_some(self, table: Table, which: ColumnElement[bool], limit: int) -> Delete:
+    def delete_some(self, table: Table, which: ColumnElement[bool], limit: ColumnElement[int]) -> Delete:
         # It takes no subquery with a LIMIT, but a LIMIT itself.
         return delete(table).where(which).ext(mysql.limit(limit))
 
     def undone(self, error: DBAPIError) -> bool:
-        return error.orig is not None and error.orig.args[0] in (_LOCK_TIMEOUT, _DEADLOCK)
+        return error.orig is not None and error.orig.args[0] == _DEADLOCK
 
 
 def _engine(url: URL, isolation_level: str, connections: int, timeout_seconds: float) -> AsyncEngine:

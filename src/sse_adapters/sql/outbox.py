@@ -19,8 +19,9 @@ from sse_adapters.sql.lists import in_list, listed
 from sse_adapters.sql.rows import MESSAGE_COLUMNS, from_entry, to_entry, to_head, to_message
 from sse_adapters.sql.schema import log, message, outbox
 from sse_domain.errors import EventIdConflict, InvalidInput
+from sse_domain.log import Commit, Entry
 from sse_domain.message import same_content
-from sse_domain.ports import Commit, Entry, Outbox
+from sse_domain.ports import Outbox
 
 # On the caller's connection: of whatever engine, so nothing but the plainest SQL.
 _SENT_UNDER = select(*MESSAGE_COLUMNS).where(message.c.event_id == bindparam("event_id"))

@@ -7,13 +7,29 @@ middle of a transaction, with the log's row locked, does not hold up the others 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, ColumnElement, Connection, Delete, Insert, Table, delete, func, literal_column, select, text
+from sqlalchemy import (
+    ARRAY,
+    URL,
+    ColumnElement,
+    Connection,
+    Delete,
+    Insert,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    text,
+)
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from sse_adapters.sql.column_types import UtcDateTime
@@ -22,7 +38,7 @@ from sse_adapters.sql.database import Database
 T = TypeVar("T")
 
 _ONE_MIGRATION = text("SELECT pg_advisory_xact_lock(hashtext('app_sse_migration'))")
-_SERIALIZATION_FAILURE, _DEADLOCK, _LOCK_TIMEOUT = "40001", "40P01", "55P03"
+_SERIALIZATION_FAILURE, _DEADLOCK = "40001", "40P01"
 
 
 class PostgreSql(Database):
@@ -50,6 +66,11 @@ class PostgreSql(Database):
 
         return asyncio.run(run())
 
+    async def insert_rows(self, connection: AsyncConnection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+        # One statement with a list for each column: the server plans and runs it once, not once for each row.
+        lists = zip(table.c.keys(), map(list, zip(*rows, strict=True)), strict=True)
+        await connection.execute(_insert_from_lists(table), dict(lists))
+
     def insert_or_raise(self, table: Table, *columns: str) -> Insert:
         statement = postgresql.insert(table)
         return statement.on_conflict_do_update(
@@ -57,14 +78,21 @@ class PostgreSql(Database):
             set_={name: func.greatest(table.c[name], statement.excluded[name]) for name in columns},
         )
 
-    def delete_some(self, table: Table, which: ColumnElement[bool], limit: int) -> Delete:
+    def delete_some(self, table: Table, which: ColumnElement[bool], limit: ColumnElement[int]) -> Delete:
         # Whatever the planner thinks of a subquery: the places of rows that are found lead to them straight away.
         place: ColumnElement[Any] = literal_column("ctid")
         places = select(place).select_from(table).where(which).limit(limit).correlate(None)
         return delete(table).where(place == func.any(func.array(places.scalar_subquery())))
 
     def undone(self, error: DBAPIError) -> bool:
-        return getattr(error.orig, "sqlstate", None) in (_SERIALIZATION_FAILURE, _DEADLOCK, _LOCK_TIMEOUT)
+        return getattr(error.orig, "sqlstate", None) in (_SERIALIZATION_FAILURE, _DEADLOCK)
+
+
+@cache
+def _insert_from_lists(table: Table) -> Insert:
+    lists = [bindparam(column.name, type_=ARRAY(column.type)) for column in table.c]
+    rows = func.unnest(*lists).table_valued(*table.c.keys()).render_derived()
+    return insert(table).from_select(table.c.keys(), select(rows))
 
 
 def _engine(url: URL, isolation_level: str, connections: int, timeout_seconds: float) -> AsyncEngine:

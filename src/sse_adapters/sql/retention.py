@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import bindparam, case, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sse_adapters.sql.connections import Connections, tried_again
-from sse_adapters.sql.databases import database_of
+from sse_adapters.sql.databases import PerDatabase
 from sse_adapters.sql.lists import in_list, listed
-from sse_adapters.sql.schema import delivered, log, message, read_floor, read_mark
+from sse_adapters.sql.schema import delivered, log, marking, message, read_floor, read_mark
+from sse_adapters.sql.spans import LIMIT
 from sse_domain.ports import Retention
 
 MARKS_AT_ONCE = 2000
@@ -30,9 +31,17 @@ _LEFT_OVER = (
     .limit(MARKS_AT_ONCE)
 )
 _UNMARK = delete(read_mark).where(read_mark.c.user_id == bindparam("user_id"), read_mark.c.seq == bindparam("seq"))
+_SOME_MARKS = PerDatabase(lambda database: database.delete_some(read_mark, in_list(read_mark.c.seq, "seqs"), LIMIT))
+_COUNT_REMOVAL = update(log).values(removals=log.c.removals + 1)
 _REMOVE = delete(message).where(in_list(message.c.id, "seqs"))
+_REMOVE_FLOORS = delete(read_floor).where(in_list(read_floor.c.user_id, "users"))
 _FORGET = delete(delivered).where(
     delivered.c.reader_type == bindparam("reader_type"), delivered.c.reader_id == bindparam("reader_id")
+)
+
+# Whether one is old is asked again, for it may just have been made anew.
+_FORGET_MARKINGS = delete(marking).where(
+    in_list(marking.c.user_id, "users"), marking.c.marked_at < bindparam("unmarked_since")
 )
 
 
@@ -78,7 +87,8 @@ class SqlRetention(Retention):
             if seqs:
                 await connection.execute(_REMOVE, {"seqs": listed(seqs)})
                 purged = max(seqs)
-                await connection.execute(update(log).where(log.c.purged_through < purged).values(purged_through=purged))
+                further = case((log.c.purged_through < purged, purged), else_=log.c.purged_through)
+                await connection.execute(_COUNT_REMOVAL.values(purged_through=further))
                 await _remove_floors(connection, purged, limit)
         return seqs
 
@@ -96,6 +106,24 @@ class SqlRetention(Retention):
                 await connection.execute(_FORGET, [dict(row._mapping) for row in readers])
         return len(readers)
 
+    @tried_again
+    async def forget_markings(self, unmarked_since: datetime, limit: int) -> int:
+        oldest = (
+            select(marking.c.user_id)
+            .where(marking.c.marked_at < unmarked_since)
+            .order_by(marking.c.marked_at)
+            .limit(limit)
+        )
+        async with self._connections.writing() as connection:
+            users = (await connection.execute(oldest)).scalars().all()
+            if not users:
+                return 0
+            # The log's row is locked first, as by whoever removes floors. Else this could wait for a join, which waits
+            # for a reader's floor, which waits for a marking.
+            await connection.execute(_COUNT_REMOVAL)
+            old_ones = {"users": listed(users), "unmarked_since": unmarked_since}
+            return (await connection.execute(_FORGET_MARKINGS, old_ones)).rowcount
+
     async def _remove_marks(self, seqs: Sequence[int]) -> None:
         """Between any two of its transactions sends get their turn."""
         for first in range(0, len(seqs), MARKED_AT_ONCE):
@@ -105,8 +133,9 @@ class SqlRetention(Retention):
     @tried_again
     async def _remove_some_marks(self, seqs: Sequence[int]) -> int:
         async with self._connections.writing() as connection:
-            some = database_of(connection).delete_some(read_mark, in_list(read_mark.c.seq, "seqs"), MARKS_AT_ONCE)
-            return (await connection.execute(some, {"seqs": listed(seqs)})).rowcount
+            return (
+                await connection.execute(_SOME_MARKS.on(connection), {"seqs": listed(seqs), "limit": MARKS_AT_ONCE})
+            ).rowcount
 
     @tried_again
     async def _remove_left_over(self) -> None:
@@ -120,5 +149,4 @@ async def _remove_floors(connection: AsyncConnection, purged: int, limit: int) -
     sunken = select(read_floor.c.user_id).where(read_floor.c.seq <= purged).limit(limit)
     users = (await connection.execute(sunken)).scalars().all()
     if users:
-        floors = delete(read_floor).where(in_list(read_floor.c.user_id, "users"))
-        await connection.execute(floors, {"users": listed(users)})
+        await connection.execute(_REMOVE_FLOORS, {"users": listed(users)})

@@ -10,11 +10,11 @@ from sqlalchemy import RowMapping, literal
 
 from sse_adapters.sql import schema
 from sse_domain.cursor import Positions
-from sse_domain.inbox import Status
+from sse_domain.inbox import Delivered, Status
+from sse_domain.log import Entry
 from sse_domain.message import Draft, Message, Priority, Receiver, ReceiverType
-from sse_domain.ports import Delivered, Entry, Membership
 from sse_domain.replay import LogHead
-from sse_domain.subscription import Subscription
+from sse_domain.subscription import Membership, Subscription
 
 MESSAGE_COLUMNS = (
     schema.message.c.event_id,
@@ -50,24 +50,24 @@ def to_message(row: Sequence[Any]) -> Message:
     )
 
 
-def from_message(message: Message) -> dict[str, Any]:
-    """The row of a message just appended."""
+def from_message(message: Message) -> tuple[Any, ...]:
+    """The row of a message just appended, in the order of the table's columns."""
     kind, identity = message.receiver
-    return {
-        "id": message.seq,
-        "event_id": message.event_id,
-        "event_type": message.event_type,
-        "receiver_type": kind.value,
-        "receiver_id": identity or "",
-        "group_name": identity if kind is ReceiverType.GROUP else None,
-        "priority": message.priority.value,
-        "status": Status.PENDING.value,
-        "ttl": message.ttl,
-        "expire_at": message.expire_at,
-        "created_at": message.created_at,
-        "data_bytes": len(message.data),
-        "data": message.data.decode(),
-    }
+    return (
+        message.seq,
+        message.event_id,
+        message.event_type,
+        kind.value,
+        identity or "",
+        identity if kind is ReceiverType.GROUP else None,
+        message.priority.value,
+        Status.PENDING.value,
+        message.ttl,
+        message.expire_at,
+        message.created_at,
+        len(message.data),
+        message.data.decode(),
+    )
 
 
 def to_head(row: Any) -> LogHead:
@@ -130,8 +130,10 @@ def from_subscription(subscription: Subscription, version: int) -> dict[str, Any
     }
 
 
-def to_delivered(row: RowMapping) -> Delivered:
-    return Delivered(Positions(row["normal"], row["high"], row["urgent"]), row["seen_at"])
+def to_delivered(row: Sequence[Any]) -> tuple[Receiver, Delivered]:
+    """Who was given what, of a row with all columns of its table."""
+    kind, identity, normal, high, urgent, seen_at = row
+    return Receiver(ReceiverType(kind), identity), Delivered(Positions(normal, high, urgent), seen_at)
 
 
 def from_delivered(reader: Receiver, given: Delivered) -> dict[str, Any]:

@@ -71,8 +71,9 @@ Index("idx_group_status", subscription.c.group_name, subscription.c.status)
 Index("idx_version", subscription.c.version)
 
 # One row: the log's identity and extent, and the lock that puts appends and membership changes in order. `memberships`
-# counts these changes. `latest_created_at` is the latest time any message was created at, `clock_setback` the most
-# microseconds by which a message was created before it.
+# counts these changes, `removals` how often retention has removed anything for its age. `latest_created_at` is the
+# latest time any message was created at, `clock_setback` the most microseconds by which a message was created before
+# it.
 log = Table(
     "app_sse_log",
     metadata,
@@ -83,6 +84,7 @@ log = Table(
     Column("latest_created_at", UtcDateTime),
     Column("clock_setback", BigInteger, nullable=False),
     Column("memberships", BigInteger, nullable=False, server_default="0"),
+    Column("removals", BigInteger, nullable=False, server_default="0"),
 )
 
 # Messages that were sent inside transactions of the application's own, in the order of `id`, until they are given
@@ -121,6 +123,17 @@ read_floor = Table(
     sqlite_with_rowid=False,
 )
 Index("idx_floor_seq", read_floor.c.seq)
+
+# When a user last marked anything as read, and a number that no other such time has, of whichever user.
+marking = Table(
+    "app_sse_marking",
+    metadata,
+    Column("user_id", Id, primary_key=True),
+    Column("marking", BigInteger, nullable=False),
+    Column("marked_at", UtcDateTime, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("idx_marked", marking.c.marked_at)
 
 # What a user's or client's unfiltered streams were given, per priority, and when it was last connected.
 delivered = Table(

@@ -2,16 +2,19 @@
 
 A *span* is a receiver's messages of one priority and of certain types, with the seqs in a range: a stretch of
 `idx_receiver_seq`, in its order. What a reader is owed is a list of spans, from a handful to thousands; no database
-finds the first messages of each of them cheaply in one plain join. Two techniques do:
+finds the first messages of each of them cheaply in one plain join. These techniques do:
 
 - *branches*: a UNION ALL of one SELECT per span, its bounds as parameters. Any database plans it well. Statements come
   in few lengths (spaces are filled with spans of nothing), so they stay prepared.
 - *lateral*: the spans come as a table, and a LATERAL SELECT is made for each. Planned once for any number; where a
   database has it and looks into its index with it (PostgreSQL), it is the better one.
+- *joined*: the spans come as a table of JSON to the left of a join. Only to sum up whole spans, and only where the left
+  side is sure to be gone through first (SQLite): there one sum over all costs far less than one for each of them.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import cache
@@ -28,6 +31,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Subquery,
+    Table,
     bindparam,
     column,
     func,
@@ -46,7 +50,8 @@ LIMIT = bindparam("limit", type_=BigInteger)
 
 
 class Span(NamedTuple):
-    """`after` is exclusive, `through` inclusive. `event_types` is empty for all, else each in double quotes."""
+    """`after` is exclusive, `through` inclusive. `event_types` is empty for all, else each in double quotes. `reader`
+    is the user whose read marks count; empty for nobody's."""
 
     receiver_type: str
     receiver_id: str
@@ -54,16 +59,11 @@ class Span(NamedTuple):
     after: int
     through: int
     event_types: str
-
-
-_NOTHING = Span("", "", 0, 0, 0, "")
-_TYPES = Span(String, String, SmallInteger, BigInteger, BigInteger, String)  # type: ignore[arg-type]
-# Those of the columns that they are compared with: a database may keep these as something else than text.
-_BRANCH_TYPES = _TYPES._replace(receiver_type=Identifier(9), receiver_id=Identifier(128))  # type: ignore[arg-type]
+    reader: str
 
 
 class SpanColumns(NamedTuple):
-    """A span as a statement sees it."""
+    """A span as a statement sees it. `number` is its place among those that are asked about."""
 
     receiver_type: ColumnElement[str]
     receiver_id: ColumnElement[str]
@@ -71,6 +71,19 @@ class SpanColumns(NamedTuple):
     after: ColumnElement[int]
     through: ColumnElement[int]
     event_types: ColumnElement[str]
+    reader: ColumnElement[str]
+    number: ColumnElement[int]
+
+
+_NOTHING = Span("", "", 0, 0, 0, "", "")
+_TYPES = SpanColumns(String, String, SmallInteger, BigInteger, BigInteger, String, String, BigInteger)  # type: ignore[arg-type]
+# Those of the columns that they are compared with: a database may keep these as something else than text.
+_BRANCH_TYPES = _TYPES._replace(
+    receiver_type=Identifier(9),  # type: ignore[arg-type]
+    receiver_id=Identifier(128),  # type: ignore[arg-type]
+    reader=Identifier(128),  # type: ignore[arg-type]
+)
+_BRANCH_NAMES = [[f"{name}_{place}" for name in SpanColumns._fields] for place in range(MOST_BRANCHES)]
 
 
 class Order(Enum):
@@ -117,17 +130,18 @@ class PerSpan:
         if not spans:
             return []
         if database_of(connection).lateral:
-            table = dict(zip(Span._fields, map(list, zip(*spans, strict=True)), strict=True))
+            table: dict[str, Any] = dict(zip(Span._fields, map(list, zip(*spans, strict=True)), strict=True))
+            table["number"] = list(range(len(spans)))
             return list(await connection.execute(self._lateral(), table | parameters))
         rows: list[Row[Any]] = []
-        rest = iter(spans)
+        rest = enumerate(spans)
         while some := list(islice(rest, MOST_BRANCHES)):
             branches = 1 << (len(some) - 1).bit_length()
-            some += [_NOTHING] * (branches - len(some))
+            some += [(-1, _NOTHING)] * (branches - len(some))
             bounds = {
-                f"{name}_{place}": value
-                for place, span in enumerate(some)
-                for name, value in zip(Span._fields, span, strict=True)
+                name: value
+                for names, (number, span) in zip(_BRANCH_NAMES, some, strict=False)
+                for name, value in zip(names, (*span, number), strict=True)
             }
             rows += await connection.execute(self._branches(branches), bounds | parameters)
         if self._order is None or len(spans) <= MOST_BRANCHES:
@@ -139,8 +153,8 @@ class PerSpan:
             self._question(
                 SpanColumns(
                     *(
-                        bindparam(f"{name}_{place}", type_=kind)  # type: ignore[arg-type]
-                        for name, kind in zip(Span._fields, _BRANCH_TYPES, strict=True)
+                        bindparam(name, type_=kind)  # type: ignore[arg-type]
+                        for name, kind in zip(_BRANCH_NAMES[place], _BRANCH_TYPES, strict=True)
                     )
                 )
             ).subquery(f"span_{place}")
@@ -149,7 +163,10 @@ class PerSpan:
         return self._in_order(union_all(*map(select, questions)).subquery("answers"))
 
     def _make_lateral(self) -> Select[Any]:
-        columns: list[ColumnClause[Any]] = [column(name, kind) for name, kind in zip(Span._fields, _TYPES, strict=True)]  # type: ignore[arg-type]
+        columns: list[ColumnClause[Any]] = [
+            column(name, kind)  # type: ignore[arg-type]
+            for name, kind in zip(SpanColumns._fields, _TYPES, strict=True)
+        ]
         arrays = [bindparam(each.name, type_=ARRAY(each.type)) for each in columns]
         spans = func.unnest(*arrays).table_valued(*columns, name="span").render_derived()
         question = self._question(
@@ -160,6 +177,8 @@ class PerSpan:
                 spans.c.after,
                 spans.c.through,
                 spans.c.event_types,
+                spans.c.reader.collate("C"),
+                spans.c.number,
             )
         ).lateral("answer")
         return self._in_order(select(question).select_from(spans.join(question, true())).subquery("answers"))
@@ -167,3 +186,44 @@ class PerSpan:
     def _in_order(self, answers: Subquery) -> Select[Any]:
         statement = select(answers)
         return statement if self._order is None else statement.order_by(*self._order.of_statement(answers)).limit(LIMIT)
+
+
+class SumPerSpan:
+    """Sums of the rows of `table` that a condition admits to each of some spans, by `keys`: rows of a span's number,
+    the keys, and the sums. `hinted` makes a statement for one span find its index."""
+
+    def __init__(
+        self,
+        table: Table,
+        condition: Callable[[SpanColumns], ColumnElement[bool]],
+        keys: Sequence[ColumnElement[Any]],
+        sums: Sequence[ColumnElement[Any]],
+        hinted: Callable[[Select[Any]], Select[Any]],
+    ) -> None:
+        self._table = table
+        self._condition = condition
+        self._keys = keys
+        self._sums = sums
+        self._each = PerSpan(
+            lambda span: hinted(select(span.number, *keys, *sums).where(condition(span)).group_by(*keys))
+        )
+        self._joined = cache(self._make_joined)
+
+    async def ask(
+        self, connection: AsyncConnection, spans: Sequence[Span], parameters: dict[str, Any]
+    ) -> list[Row[Any]]:
+        """The rows that answer for these spans, all together; none for what there is nothing of."""
+        if not database_of(connection).json_spans or not spans:
+            return await self._each.ask(connection, spans, parameters)
+        return list(await connection.execute(self._joined(), {"spans": json.dumps(spans)} | parameters))
+
+    def _make_joined(self) -> Select[Any]:
+        table = func.json_each(bindparam("spans", type_=String)).table_valued("key", "value", name="span")
+        fields = (func.json_extract(table.c.value, f"$[{place}]") for place in range(len(Span._fields)))
+        span = SpanColumns._make([*fields, table.c.key])
+        return (
+            select(span.number, *self._keys, *self._sums)
+            .select_from(table.outerjoin(self._table, self._condition(span)))
+            .group_by(span.number, *self._keys)
+            .having(func.count(self._keys[0]) > 0)
+        )

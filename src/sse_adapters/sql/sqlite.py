@@ -57,6 +57,7 @@ class Sqlite(Database):
     example = "sqlite+aiosqlite:///FILE"
     migrates_itself = True
     one_writer = True
+    json_spans = True
 
     def check(self, url: URL) -> None:
         if not url.database or ":memory:" in url.database or url.query.get("mode") == "memory":
@@ -87,7 +88,7 @@ class Sqlite(Database):
             set_={name: func.max(table.c[name], statement.excluded[name]) for name in columns},
         )
 
-    def delete_some(self, table: Table, which: ColumnElement[bool], limit: int) -> Delete:
+    def delete_some(self, table: Table, which: ColumnElement[bool], limit: ColumnElement[int]) -> Delete:
         key = list(table.primary_key)
         return delete(table).where(tuple_(*key).in_(select(*key).where(which).limit(limit).correlate(None)))
 

@@ -16,6 +16,7 @@ from sse_adapters.sql.message_log import SqlMessageLog
 from sse_adapters.sql.outbox import SqlOutbox
 from sse_adapters.sql.retention import SqlRetention
 from sse_adapters.sql.subscriptions import SqlSubscriptions
+from sse_adapters.sql.unread_stamps import SqlUnreadStamps
 
 
 class SqlStore:
@@ -40,6 +41,7 @@ class SqlStore:
         self.inbox = SqlInbox(self._connections)
         self.subscriptions = SqlSubscriptions(self._connections)
         self.retention = SqlRetention(self._connections)
+        self.stamps = SqlUnreadStamps(self._connections)
         self.time = SqlTime(self._connections)
 
     async def start(self) -> None:

@@ -7,23 +7,26 @@ change nothing gives its version back before the commit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sse_adapters.sql.connections import Connections, tried_again
+from sse_adapters.sql.lists import in_list, listed
 from sse_adapters.sql.rows import from_subscription, to_head, to_membership, to_subscription
 from sse_adapters.sql.schema import log, read_floor, subscription
-from sse_domain.ports import Joined, Membership, Subscriptions
+from sse_domain.ports import Subscriptions
 from sse_domain.replay import LogHead
-from sse_domain.subscription import Subscription
+from sse_domain.subscription import Joined, Membership, Subscription
 
 _TAKE_VERSION = update(log).values(memberships=log.c.memberships + 1)
 _GIVE_VERSION_BACK = update(log).values(memberships=log.c.memberships - 1)
 _THIS_ONE = (subscription.c.user_id == bindparam("user")) & (subscription.c.group_name == bindparam("group"))
-_OF_USER = (
+_OF_USERS = (
     select(subscription)
-    .where(subscription.c.user_id == bindparam("user_id"), subscription.c.status == 1)
-    .order_by(subscription.c.group_name)
+    .where(in_list(subscription.c.user_id, "user_ids"), subscription.c.status == 1)
+    .order_by(subscription.c.user_id, subscription.c.group_name)
 )
 _OF_GROUP = (
     select(subscription)
@@ -86,9 +89,9 @@ class SqlSubscriptions(Subscriptions):
         return [to_membership(row) for row in rows.mappings()]
 
     @tried_again
-    async def of_user(self, user_id: str) -> list[Subscription]:
+    async def of_users(self, user_ids: Sequence[str]) -> dict[str, list[Subscription]]:
         async with self._connections.reading() as connection:
-            return await subscriptions_of(connection, user_id)
+            return await subscriptions_of(connection, user_ids)
 
     @tried_again
     async def of_group(self, group: str, limit: int) -> list[Subscription]:
@@ -97,10 +100,13 @@ class SqlSubscriptions(Subscriptions):
         return [to_subscription(row) for row in rows.mappings()]
 
 
-async def subscriptions_of(connection: AsyncConnection, user_id: str) -> list[Subscription]:
-    """The user's standing subscriptions, by group name in code point order, inside a transaction of the caller's."""
-    rows = await connection.execute(_OF_USER, {"user_id": user_id})
-    return [to_subscription(row) for row in rows.mappings()]
+async def subscriptions_of(connection: AsyncConnection, user_ids: Sequence[str]) -> dict[str, list[Subscription]]:
+    """The standing subscriptions of each of these users, by group name in code point order, inside a transaction of the
+    caller's."""
+    standing: dict[str, list[Subscription]] = {user_id: [] for user_id in user_ids}
+    for row in (await connection.execute(_OF_USERS, {"user_ids": listed(user_ids)})).mappings():
+        standing[row["user_id"]].append(to_subscription(row))
+    return standing
 
 
 async def _take_version(connection: AsyncConnection) -> LogHead:

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sse_domain.cursor import START, Positions
-from sse_domain.inbox import InboxQuery, TheseSeqs
+from sse_domain.inbox import Delivered, InboxQuery, TheseSeqs
+from sse_domain.log import Entry, Outcome
 from sse_domain.message import BROADCAST, MAX_DATA_BYTES, MAX_TTL_SECONDS, Draft, Priority, Receiver
-from sse_domain.ports import Delivered, Entry, Outcome
 from sse_domain.replay import ReadRequest
 from sse_domain.subscription import Audience
 from tests.support.clock import ManualClock
@@ -69,7 +69,7 @@ async def test_receivers_are_who_they_are_and_nobody_else(store: Store, publish:
         assert page.messages == tuple(sent[kind(name)] for kind in kinds)
         entries = await store.inbox.messages(InboxQuery(user_id=name), START, clock())
         assert [entry.message for entry in entries] == [sent[Receiver.user(name)]]
-        assert (await store.inbox.unread(name, clock())).total == 1
+        assert (await store.inbox.unread([name], clock()))[name].total == 1
         for kind in kinds:
             seq = sent[kind(name)].seq
             assert await store.log.first_owed(kind(name), START, clock()) == (seq, None, None)
@@ -85,22 +85,22 @@ async def test_groups_of_a_subscription_are_what_they_are(store: Store, publish:
         query = InboxQuery(user_id="ana", group=name)
         entries = await store.inbox.messages(query, START, clock())
         assert [entry.message for entry in entries] == [sent[name]]
-    assert (await store.inbox.unread("ana", clock())).by_group == dict.fromkeys(NAMES, 1)
+    assert (await store.inbox.unread(["ana"], clock()))["ana"].by_group == dict.fromkeys(NAMES, 1)
     for left, name in enumerate(NAMES, start=1):
         assert await store.subscriptions.leave("ana", name)
-        standing = await store.subscriptions.of_user("ana")
+        standing = (await store.subscriptions.of_users(["ana"]))["ana"]
         assert [subscription.group for subscription in standing] == sorted(NAMES[left:])
-        assert (await store.inbox.unread("ana", clock())).total == len(NAMES) - left
+        assert (await store.inbox.unread(["ana"], clock()))["ana"].total == len(NAMES) - left
 
 
 async def test_users_of_a_subscription_are_who_they_are(store: Store, publish: Publisher, clock: ManualClock) -> None:
     for name in NAMES:
         subscription, new, _ = await store.subscriptions.join(name, "team", None)
         assert new
-        assert await store.subscriptions.of_user(name) == [subscription]
+        assert (await store.subscriptions.of_users([name]))[name] == [subscription]
         await publish(Receiver.group("team"))
     for place, name in enumerate(NAMES):
-        assert (await store.inbox.unread(name, clock())).total == len(NAMES) - place
+        assert (await store.inbox.unread([name], clock()))[name].total == len(NAMES) - place
     standing = await store.subscriptions.of_group("team", 1000)
     assert [subscription.user_id for subscription in standing] == sorted(NAMES)
 
@@ -119,8 +119,8 @@ async def test_read_marks_and_deliveries_are_of_one_reader(
     }
     await store.inbox.record_delivered(records)
     for reader, record in records.items():
-        assert await store.inbox.delivered(reader) == record
-    assert await store.inbox.delivered(Receiver.user("nobody")) is None
+        assert (await store.inbox.delivered([reader])).get(reader) == record
+    assert (await store.inbox.delivered([Receiver.user("nobody")])).get(Receiver.user("nobody")) is None
 
 
 async def test_event_ids_and_types_are_compared_byte_for_byte(
@@ -129,7 +129,7 @@ async def test_event_ids_and_types_are_compared_byte_for_byte(
     tokens = ["a", "A", "a.b", "a-b", "a:b", "a_b", "axb", "0", "00", "0.0", "z" * 64, "z" * 63 + "Z"]
     sent = [await publish(Receiver.user("ana"), event_id=token, event_type=token) for token in tokens]
     assert await store.log.find(tokens) == dict(zip(tokens, sent, strict=True))
-    assert (await store.inbox.unread("ana", clock())).by_event_type == dict.fromkeys(tokens, 1)
+    assert (await store.inbox.unread(["ana"], clock()))["ana"].by_event_type == dict.fromkeys(tokens, 1)
     for token, message in zip(tokens, sent, strict=True):
         query = InboxQuery(user_id="ana", event_type=token)
         assert [entry.message for entry in await store.inbox.messages(query, START, clock())] == [message]
@@ -138,7 +138,7 @@ async def test_event_ids_and_types_are_compared_byte_for_byte(
     await store.subscriptions.join("ana", "team", ("a.b", "A"))
     for token in tokens:
         await publish(Receiver.group("team"), event_type=token)
-    assert (await store.inbox.unread("ana", clock())).by_group == {"team": 2}
+    assert (await store.inbox.unread(["ana"], clock()))["ana"].by_group == {"team": 2}
 
 
 @pytest.mark.parametrize("data", DATA, ids=lambda data: repr(data[:24]))
@@ -168,7 +168,7 @@ async def test_times_are_kept_to_the_microsecond_in_utc(store: Store, microsecon
         assert kept.expire_at == now + timedelta(seconds=ttl)
         assert kept.created_at.utcoffset() == kept.expire_at.utcoffset() == timedelta(0)
     await store.inbox.record_delivered({Receiver.user("ana"): Delivered(START, now)})
-    delivered = await store.inbox.delivered(Receiver.user("ana"))
+    delivered = (await store.inbox.delivered([Receiver.user("ana")])).get(Receiver.user("ana"))
     assert delivered is not None
     assert delivered.seen_at == now
     assert delivered.seen_at.utcoffset() == timedelta(0)

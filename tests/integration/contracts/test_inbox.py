@@ -8,9 +8,18 @@ from itertools import cycle, product
 import pytest
 
 from sse_domain.cursor import START, Positions
-from sse_domain.inbox import InboxQuery, ReadSelection, StatusFilter, TheseSeqs, UnreadCounts, UpTo
+from sse_domain.inbox import (
+    Delivered,
+    InboxQuery,
+    ReadSelection,
+    StatusFilter,
+    TheseSeqs,
+    UnreadCounts,
+    UpTo,
+    count_unread,
+)
+from sse_domain.log import Entry
 from sse_domain.message import BROADCAST, Draft, Priority, Receiver
-from sse_domain.ports import Delivered, Entry
 from tests.support.clock import ManualClock
 from tests.support.stores import Publisher, Store, seq_of
 
@@ -24,7 +33,7 @@ async def unread_seqs(store: Store, clock: ManualClock, user_id: str = "ana") ->
 
 
 async def test_nothing_is_unread_at_first(store: Store, clock: ManualClock) -> None:
-    counts = await store.inbox.unread("ana", clock())
+    counts = (await store.inbox.unread(["ana"], clock()))["ana"]
     assert counts == UnreadCounts()
     assert counts.next_expiry is None
     assert await store.inbox.oldest_unread("ana", clock()) == (None, None, None)
@@ -37,7 +46,7 @@ async def test_unread_counts_by_priority_group_and_type(store: Store, publish: P
     for receiver, event_type in product(receivers, ("a", "b", "c")):
         priority = Priority.URGENT if event_type == "a" else Priority.NORMAL
         await publish(receiver, event_type=event_type, priority=priority)
-    assert await store.inbox.unread("ana", clock()) == UnreadCounts(
+    assert (await store.inbox.unread(["ana"], clock()))["ana"] == UnreadCounts(
         total=11,
         by_priority={Priority.NORMAL: 7, Priority.URGENT: 4},
         by_group={"team": 2, "ana": 3},
@@ -45,13 +54,46 @@ async def test_unread_counts_by_priority_group_and_type(store: Store, publish: P
     )
     assert await store.inbox.oldest_unread("ana", clock()) == (2, None, 1)
     await store.inbox.mark_read("ana", TheseSeqs((1, 2, 10)), clock())
-    assert await store.inbox.unread("ana", clock()) == UnreadCounts(
+    assert (await store.inbox.unread(["ana"], clock()))["ana"] == UnreadCounts(
         total=8,
         by_priority={Priority.NORMAL: 6, Priority.URGENT: 2},
         by_group={"team": 1, "ana": 3},
         by_event_type={"a": 2, "b": 3, "c": 3},
     )
     assert await store.inbox.oldest_unread("ana", clock()) == (3, None, 13)
+
+
+async def test_counts_of_many_users_at_once_are_each_ones_own(
+    store: Store, publish: Publisher, clock: ManualClock
+) -> None:
+    """More of them than are asked about in one piece: who has read nothing, all, or one here and there; members of
+    groups since various times, with types of their own."""
+    users = [f"user-{number}" for number in range(150)]
+    for number, user in enumerate(users):
+        if number % 3:
+            await store.subscriptions.join(user, f"group-{number % 7}", ("a",) if number % 2 else None)
+        if number % 5 == 0:
+            await publish(Receiver.user(user), ttl=5 if number % 2 else None)
+        if number % 10 == 0:
+            await publish(BROADCAST)
+            await publish(Receiver.group(f"group-{number % 7}"), event_type="a" if number % 20 else "b")
+    for number, user in enumerate(users):
+        if number % 4 == 1:
+            await store.inbox.mark_read(user, UpTo(Positions.level(20)), clock())
+        if number % 4 == 2:
+            await store.inbox.mark_read(user, TheseSeqs((2, 13, 40)), clock())
+    together = await store.inbox.unread(users, clock())
+    assert together.keys() == set(users)
+    for user in users:
+        listed = InboxQuery(user_id=user, status=StatusFilter.UNREAD, limit=1000)
+        entries = await store.inbox.messages(listed, START, clock())
+        expected = count_unread(entry.message for entry in entries)
+        assert together[user] == expected
+        assert together[user].next_expiry == expected.next_expiry
+    assert len({counts.total for counts in together.values()}) > 5
+    assert await store.inbox.unread([], clock()) == {}
+    nobodies = await store.inbox.unread(["nobody", "ana", "ana"], clock())
+    assert [(user, counts.total) for user, counts in nobodies.items()] == [("nobody", 15), ("ana", 15)]
 
 
 async def test_counts_change_at_the_instant_of_each_expiry(
@@ -73,7 +115,7 @@ async def test_counts_change_at_the_instant_of_each_expiry(
         (10**6, 0, 1, 3, None),
     ):
         now = ManualClock(start).advance(seconds=seconds, microseconds=microseconds)
-        counts = await store.inbox.unread("ana", now)
+        counts = (await store.inbox.unread(["ana"], now))["ana"]
         assert (counts.total, counts.by_priority) == (total, {Priority.HIGH: total})
         expected = None if next_expiry is None else ManualClock(start).advance(seconds=next_expiry)
         assert counts.next_expiry == expected
@@ -86,10 +128,10 @@ async def test_leaving_a_group_takes_its_messages_from_the_counts(
     await store.subscriptions.join("ana", "team", None)
     await publish(TEAM, ttl=60)
     await store.subscriptions.leave("ana", "team")
-    counts = await store.inbox.unread("ana", clock())
+    counts = (await store.inbox.unread(["ana"], clock()))["ana"]
     assert (counts, counts.next_expiry) == (UnreadCounts(), None)
     await store.subscriptions.join("ana", "team", None)
-    assert await store.inbox.unread("ana", clock()) == UnreadCounts()
+    assert (await store.inbox.unread(["ana"], clock()))["ana"] == UnreadCounts()
     assert await store.inbox.oldest_unread("ana", clock()) == (None, None, None)
 
 
@@ -185,7 +227,7 @@ async def test_thousands_can_be_marked_in_one_call(store: Store, clock: ManualCl
     ]
     await store.log.append(entries, clock())
     assert await store.inbox.mark_read("ana", TheseSeqs((1, 4, 2000)), clock()) == 3
-    assert (await store.inbox.unread("ana", clock())).total == 3335 - 3
+    assert (await store.inbox.unread(["ana"], clock()))["ana"].total == 3335 - 3
     assert await store.inbox.mark_read("ana", selection, clock()) == 3334 - 3
     assert await unread_seqs(store, clock) == [5002]
     assert await store.inbox.mark_read("ana", selection, clock()) == 0
@@ -193,19 +235,31 @@ async def test_thousands_can_be_marked_in_one_call(store: Store, clock: ManualCl
 
 async def test_a_reader_never_seen_was_given_nothing(store: Store) -> None:
     await store.inbox.record_delivered({})
-    assert await store.inbox.delivered(ANA) is None
+    assert (await store.inbox.delivered([ANA])).get(ANA) is None
+
+
+async def test_many_readers_are_told_apart(store: Store, clock: ManualClock) -> None:
+    users = [Receiver.user(f"reader-{number}") for number in range(100)]
+    clients = [Receiver.client(f"reader-{number}") for number in range(0, 100, 2)]
+    records = {
+        reader: Delivered(Positions(place, 2 * place, 3), clock.advance(seconds=1))
+        for place, reader in enumerate((*users, *clients))
+    }
+    await store.inbox.record_delivered(records)
+    assert await store.inbox.delivered([*users, *clients, ANA, Receiver.client("reader-1")]) == records
+    assert await store.inbox.delivered([]) == {}
 
 
 async def test_what_was_delivered_only_moves_forward(store: Store, clock: ManualClock) -> None:
     start = clock()
     await store.inbox.record_delivered({ANA: Delivered(Positions(5, 2, 9), start)})
-    assert await store.inbox.delivered(ANA) == Delivered(Positions(5, 2, 9), start)
+    assert (await store.inbox.delivered([ANA])).get(ANA) == Delivered(Positions(5, 2, 9), start)
     earlier = ManualClock(start).advance(microseconds=-1)
     await store.inbox.record_delivered({ANA: Delivered(Positions(4, 3, 9), earlier)})
-    assert await store.inbox.delivered(ANA) == Delivered(Positions(5, 3, 9), start)
+    assert (await store.inbox.delivered([ANA])).get(ANA) == Delivered(Positions(5, 3, 9), start)
     later = ManualClock(start).advance(microseconds=1)
     await store.inbox.record_delivered({ANA: Delivered(START, later)})
-    assert await store.inbox.delivered(ANA) == Delivered(Positions(5, 3, 9), later)
+    assert (await store.inbox.delivered([ANA])).get(ANA) == Delivered(Positions(5, 3, 9), later)
 
 
 async def test_each_reader_has_its_own_record(store: Store, clock: ManualClock) -> None:
@@ -216,14 +270,14 @@ async def test_each_reader_has_its_own_record(store: Store, clock: ManualClock) 
     }
     await store.inbox.record_delivered(records)
     for reader in readers[::37]:
-        assert await store.inbox.delivered(reader) == records[reader]
+        assert (await store.inbox.delivered([reader])).get(reader) == records[reader]
     moved = {reader: Delivered(Positions.level(1000), clock()) for reader in readers[:2]}
     await store.inbox.record_delivered(moved)
-    assert await store.inbox.delivered(readers[0]) == moved[readers[0]]
-    assert await store.inbox.delivered(readers[2]) == records[readers[2]]
+    assert (await store.inbox.delivered([readers[0]])).get(readers[0]) == moved[readers[0]]
+    assert (await store.inbox.delivered([readers[2]])).get(readers[2]) == records[readers[2]]
 
 
 async def test_records_made_at_once_lose_nothing(store: Store, clock: ManualClock) -> None:
     records = [Delivered(Positions(number, 9 - number, 5), clock()) for number in range(10)]
     await asyncio.gather(*(store.inbox.record_delivered({ANA: record}) for record in records))
-    assert await store.inbox.delivered(ANA) == Delivered(Positions(9, 9, 5), clock())
+    assert (await store.inbox.delivered([ANA])).get(ANA) == Delivered(Positions(9, 9, 5), clock())

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from sse_domain.cursor import START, Positions
+from sse_domain.inbox import Delivered
+from sse_domain.log import Entry, Outcome
 from sse_domain.message import BROADCAST, Draft, Message, Priority, Receiver
-from sse_domain.ports import Delivered, Entry, Outcome
 from sse_domain.replay import LogHead
 from tests.support.clock import MICROSECOND, ManualClock
 from tests.support.stores import EPOCH, Publisher, Store, seq_of
@@ -300,7 +301,7 @@ async def test_with_another_name_what_was_given_of_the_log_before_is_forgotten(
     }
     await store.inbox.record_delivered(given)
     await store.log.rename("otherlog", "newname0", through=1)
-    assert [(await store.inbox.delivered(reader)) for reader in given] == list(given.values())
+    assert [(await store.inbox.delivered([reader])).get(reader) for reader in given] == list(given.values())
     await store.log.rename(EPOCH, "newname0", through=3)
-    kept = [await store.inbox.delivered(reader) for reader in given]
+    kept = [(await store.inbox.delivered([reader])).get(reader) for reader in given]
     assert [record and record.positions for record in kept] == [(3, 2, 3), (3, 3, 3), (0, 3, 3)]

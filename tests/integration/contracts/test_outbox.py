@@ -18,8 +18,8 @@ from sqlalchemy.orm import Session
 from sse_adapters.sql import SqlStore
 from sse_adapters.sql.schema import log, outbox
 from sse_domain.errors import EventIdConflict, InvalidInput, StoreUnavailable
+from sse_domain.log import Appended, Entry, Outcome
 from sse_domain.message import BROADCAST, Draft, Message, Priority, Receiver
-from sse_domain.ports import Appended, Entry, Outcome
 from tests.support.clock import ManualClock
 from tests.support.stores import STORES, Publisher, Store, open_callers_engine
 

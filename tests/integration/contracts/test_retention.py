@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from sse_domain.cursor import START, Positions
-from sse_domain.inbox import InboxQuery, StatusFilter, TheseSeqs, UnreadCounts
+from sse_domain.inbox import Delivered, InboxQuery, StatusFilter, TheseSeqs, UnreadCounts
 from sse_domain.message import BROADCAST, Message, Receiver
-from sse_domain.ports import Delivered
 from sse_domain.replay import LogHead, ReadRequest, ReplayPage
 from sse_domain.subscription import Audience
 from tests.support.clock import MICROSECOND, ManualClock
@@ -31,6 +30,7 @@ async def test_an_empty_store_has_nothing_to_remove(store: Store, clock: ManualC
     assert await store.retention.remove_expired(clock(), 10) == 0
     assert await store.retention.remove_older(clock(), 10) == 0
     assert await store.retention.forget_readers(clock(), 10) == 0
+    assert await store.retention.forget_markings(clock(), 10) == 0
     assert await store.log.head() == LogHead(epoch=EPOCH, seq=0, purged_through=0)
 
 
@@ -112,7 +112,7 @@ async def test_what_was_removed_is_gone_from_every_answer(store: Store, publish:
         for descending in (False, True):
             query = InboxQuery(user_id="ana", status=status, descending=descending)
             assert await store.inbox.messages(query, START, clock()) == []
-    assert await store.inbox.unread("ana", clock()) == UnreadCounts()
+    assert (await store.inbox.unread(["ana"], clock()))["ana"] == UnreadCounts()
     assert await store.inbox.oldest_unread("ana", clock()) == (None, None, None)
     assert await store.inbox.mark_read("ana", TheseSeqs((1, 2)), clock()) == 0
 
@@ -138,7 +138,7 @@ async def test_a_removed_event_id_may_be_used_again_and_is_unread(
         assert await remove(clock(), 10) == 1
     afresh = await publish(ANA, event_id="again")  # asserts that it is new
     assert afresh.seq == 3
-    assert (await store.inbox.unread("ana", clock())).total == 1
+    assert (await store.inbox.unread(["ana"], clock()))["ana"].total == 1
 
 
 async def test_readers_are_forgotten_who_were_last_seen_before(store: Store, clock: ManualClock) -> None:
@@ -153,7 +153,7 @@ async def test_readers_are_forgotten_who_were_last_seen_before(store: Store, clo
     unseen_since = ManualClock(start).advance(seconds=5)
     assert [await store.retention.forget_readers(unseen_since, 3) for _ in range(3)] == [3, 1, 0]
     for reader, record in records.items():
-        kept = await store.inbox.delivered(reader)
+        kept = (await store.inbox.delivered([reader])).get(reader)
         assert kept == (None if record.seen_at < unseen_since else record)
 
 
@@ -161,4 +161,20 @@ async def test_a_forgotten_reader_starts_afresh(store: Store, clock: ManualClock
     await store.inbox.record_delivered({ANA: Delivered(Positions(9, 9, 9), clock())})
     assert await store.retention.forget_readers(clock.advance(seconds=1), 10) == 1
     await store.inbox.record_delivered({ANA: Delivered(Positions(1, 2, 3), clock())})
-    assert await store.inbox.delivered(ANA) == Delivered(Positions(1, 2, 3), clock())
+    assert (await store.inbox.delivered([ANA])).get(ANA) == Delivered(Positions(1, 2, 3), clock())
+
+
+async def test_markings_are_forgotten_that_were_made_before(
+    store: Store, publish: Publisher, clock: ManualClock
+) -> None:
+    start = clock()
+    await publish(BROADCAST)
+    for number in range(6):
+        await store.inbox.mark_read(f"user-{number}", TheseSeqs((1,)), clock.advance(seconds=1))
+    assert await store.retention.forget_markings(ManualClock(start).advance(seconds=1), 10) == 0
+    unmarked_since = ManualClock(start).advance(seconds=6)
+    assert [await store.retention.forget_markings(unmarked_since, 3) for _ in range(3)] == [3, 2, 0]
+    assert await store.stamps.marked_since(start, 10) == ["user-5"]
+    assert all(
+        counts.total == 0 for counts in (await store.inbox.unread([f"user-{n}" for n in range(6)], clock())).values()
+    )

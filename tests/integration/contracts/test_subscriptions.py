@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from sse_domain.log import Entry
 from sse_domain.message import Draft, Receiver
-from sse_domain.ports import Entry, Membership
 from sse_domain.replay import LogHead
-from sse_domain.subscription import Subscription
+from sse_domain.subscription import Membership, Subscription
 from tests.support.clock import ManualClock
 from tests.support.stores import EPOCH, Publisher, Store, seq_of
 
@@ -15,7 +15,7 @@ TEAM = Receiver.group("team")
 
 
 async def test_nobody_is_subscribed_at_first(store: Store) -> None:
-    assert await store.subscriptions.of_user("ana") == []
+    assert (await store.subscriptions.of_users(["ana"]))["ana"] == []
     assert await store.subscriptions.of_group("team", 10) == []
 
 
@@ -27,7 +27,7 @@ async def test_a_subscription_begins_at_the_head_of_the_log(store: Store, publis
     later, new, _ = await store.subscriptions.join("ana", "late", None)
     assert new
     assert later == Subscription(user_id="ana", group="late", event_types=None, joined_after=last)
-    assert await store.subscriptions.of_user("ana") == [subscription, later]
+    assert (await store.subscriptions.of_users(["ana"]))["ana"] == [subscription, later]
 
 
 async def test_joining_again_changes_the_types_and_not_the_join(store: Store, publish: Publisher) -> None:
@@ -39,7 +39,7 @@ async def test_joining_again_changes_the_types_and_not_the_join(store: Store, pu
         assert changed == Subscription(
             user_id="ana", group="team", event_types=event_types, joined_after=first.joined_after
         )
-        assert await store.subscriptions.of_user("ana") == [changed]
+        assert (await store.subscriptions.of_users(["ana"]))["ana"] == [changed]
         assert await store.subscriptions.of_group("team", 10) == [changed]
 
 
@@ -47,14 +47,14 @@ async def test_types_come_back_as_they_were_given(store: Store) -> None:
     event_types = tuple(f"{number:0>64}" for number in range(100, 0, -1))
     given, _, _ = await store.subscriptions.join("ana", "team", event_types)
     assert given.event_types == event_types
-    assert await store.subscriptions.of_user("ana") == [given]
+    assert (await store.subscriptions.of_users(["ana"]))["ana"] == [given]
 
 
 async def test_leaving_ends_the_subscription(store: Store) -> None:
     await store.subscriptions.join("ana", "team", None)
     others = [(await store.subscriptions.join(*pair, None))[0] for pair in (("ana", "choir"), ("bob", "team"))]
     assert await store.subscriptions.leave("ana", "team")
-    assert await store.subscriptions.of_user("ana") == others[:1]
+    assert (await store.subscriptions.of_users(["ana"]))["ana"] == others[:1]
     assert await store.subscriptions.of_group("team", 10) == others[1:]
 
 
@@ -63,7 +63,7 @@ async def test_leaving_what_was_not_joined_does_nothing(store: Store) -> None:
     assert not await store.subscriptions.leave("ana", "choir")
     assert not await store.subscriptions.leave("bob", "team")
     assert not await store.subscriptions.leave("team", "ana")
-    assert await store.subscriptions.of_user("ana") == [standing]
+    assert (await store.subscriptions.of_users(["ana"]))["ana"] == [standing]
     assert await store.subscriptions.leave("ana", "team")
     assert not await store.subscriptions.leave("ana", "team")
 
@@ -76,7 +76,7 @@ async def test_joining_after_leaving_starts_afresh(store: Store, publish: Publis
     rejoined, new, _ = await store.subscriptions.join("ana", "team", None)
     assert new
     assert rejoined == Subscription(user_id="ana", group="team", event_types=None, joined_after=seq_of(message))
-    assert await store.subscriptions.of_user("ana") == [rejoined]
+    assert (await store.subscriptions.of_users(["ana"]))["ana"] == [rejoined]
     assert await store.subscriptions.of_group("team", 10) == [rejoined]
 
 
@@ -86,16 +86,30 @@ async def test_lists_are_in_code_point_order(store: Store) -> None:
     for name in reversed(names):
         await store.subscriptions.join("ana", name, None)
         await store.subscriptions.join(name, "team", None)
-    assert [standing.group for standing in await store.subscriptions.of_user("ana")] == names
+    assert [standing.group for standing in (await store.subscriptions.of_users(["ana"]))["ana"]] == names
     assert [standing.user_id for standing in await store.subscriptions.of_group("team", 100)] == names
     assert [standing.user_id for standing in await store.subscriptions.of_group("team", 3)] == names[:3]
+
+
+async def test_of_many_users_each_ones_own_are_told(store: Store) -> None:
+    users = [f"user-{number}" for number in range(100)]
+    for number, user in enumerate(users):
+        for group in range(number % 4):
+            await store.subscriptions.join(user, f"group-{(number + group) % 10}", None)
+    standing = await store.subscriptions.of_users([*users, "nobody"])
+    assert standing.keys() == {*users, "nobody"}
+    for number, user in enumerate(users):
+        groups = sorted(f"group-{(number + group) % 10}" for group in range(number % 4))
+        assert [(each.user_id, each.group) for each in standing[user]] == [(user, group) for group in groups]
+    assert standing["nobody"] == []
+    assert await store.subscriptions.of_users([]) == {}
 
 
 async def test_of_two_joins_at_once_one_is_new(store: Store) -> None:
     answers = await asyncio.gather(*(store.subscriptions.join("ana", "team", None) for _ in range(8)))
     assert sorted(new for _, new, _ in answers) == [False] * 7 + [True]
     assert len({version for _, _, version in answers}) == 1
-    assert len(await store.subscriptions.of_user("ana")) == 1
+    assert len((await store.subscriptions.of_users(["ana"]))["ana"]) == 1
 
 
 async def test_of_two_leaves_at_once_one_ends_it(store: Store) -> None:
@@ -149,7 +163,7 @@ async def test_what_changes_nothing_raises_nothing(store: Store) -> None:
     assert await memberships(store) == 2
     assert await store.subscriptions.changed_since(0, 10) == [
         Membership("ana", "team", standing, 1),
-        Membership("bob", "team", (await store.subscriptions.of_user("bob"))[0], 2),
+        Membership("bob", "team", (await store.subscriptions.of_users(["bob"]))["bob"][0], 2),
     ]
 
 
@@ -160,7 +174,7 @@ async def test_what_has_changed_is_told_as_it_stands_by_its_last_change(store: S
     await store.subscriptions.leave("bob", "team")
     changed, _, _ = await store.subscriptions.join("ana", "team", ("b", "a"))
     choir, _, _ = await store.subscriptions.join("bob", "choir", None)
-    [eve] = await store.subscriptions.of_user("eve")
+    [eve] = (await store.subscriptions.of_users(["eve"]))["eve"]
     changes = [
         Membership("eve", "team", eve, 3),
         Membership("bob", "team", None, 4),

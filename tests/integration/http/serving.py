@@ -13,8 +13,9 @@ from litestar.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from sse_adapters.http.transport_writer import TransportFrameWriter
 from sse_app.http_protocol import TransportProtocol
-from sse_app.server import SEND_BUFFER_BYTES
+from sse_app.listening import SEND_BUFFER_BYTES
 
 
 @asynccontextmanager
@@ -34,7 +35,8 @@ async def serve(app: ASGIApp, protocol: type[HttpToolsProtocol] = TransportProto
     finally:
         server.close()
         for connection in list(state.connections):
-            assert isinstance(connection, HttpToolsProtocol)
-            connection.transport.abort()
+            ours: Any = connection
+            transport = ours._transport if isinstance(ours, TransportFrameWriter) else ours.transport
+            transport.abort()
         await asyncio.gather(*state.tasks)
         await server.wait_closed()

@@ -8,15 +8,34 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
-from sse_app import HubService
+from sse_adapters.http.app import http_app
+from sse_app import HubService, Settings, open_hub
 from sse_domain.errors import Overloaded
 from sse_domain.message import Draft
-from tests.support.http import HubApi
+from tests.integration.http.serving import serve
+from tests.support.http import HubApi, open_api
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+one_for_all = pytest_asyncio.fixture(scope="module", loop_scope="module")
 
 SEND = "/api/v1/sse/send"
 JSON = {"Content-Type": "application/json"}
 GOOD: dict[str, Any] = {"user_id": "u1", "event_type": "t", "data": 1}
+
+
+@one_for_all
+async def hub() -> AsyncIterator[HubService]:
+    """One for all of these tests: what is refused leaves nothing behind."""
+    async with open_hub(Settings(database_url="memory://")) as hub:
+        yield hub
+
+
+@one_for_all
+async def api(hub: HubService) -> AsyncIterator[HubApi]:
+    async with serve(http_app(hub)) as url, open_api(url) as api:
+        yield api
 
 
 def faults(problem: dict[str, Any]) -> set[str]:
@@ -233,6 +252,12 @@ async def test_unknown_paths_and_methods(api: HubApi, method: str, target: str, 
     assert response.headers["content-type"] == "application/problem+json"
     assert response.json()["code"] == {404: "not_found", 405: "method_not_allowed"}[status]
     assert ("allow" in response.headers) == (status == 405)
+
+
+@pytest.mark.parametrize("path", ["/send", "/send/group", "/broadcast", "/send/batch", "/subscribe"])
+async def test_a_call_tells_its_methods(api: HubApi, path: str) -> None:
+    response = await api.client.options(f"/api/v1/sse{path}")
+    assert (response.status_code, response.headers["allow"], response.content) == (204, "OPTIONS, POST", b"")
 
 
 async def test_unavailable_says_when_to_come_back(

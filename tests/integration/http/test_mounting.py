@@ -10,6 +10,10 @@ import httpx
 import pytest
 from litestar import Litestar, Router, get
 from litestar.config.compression import CompressionConfig
+from litestar.connection import ASGIConnection
+from litestar.exceptions import PermissionDeniedException
+from litestar.handlers import BaseRouteHandler
+from litestar.types import ASGIApp, Receive, Scope, Send
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -70,3 +74,25 @@ async def test_calls_and_streams_work_wherever_the_router_is(prefix_url: str) ->
         assert (refused.status_code, refused.json()["code"]) == (400, "invalid_user_id")
         async with open_stream(base_url, f"{prefix}/streams") as nothing:
             assert nothing.status == 404
+
+
+async def test_a_surrounding_applications_guards_and_middleware_see_every_kind_of_call(hub: HubService) -> None:
+    seen: list[str] = []
+
+    def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        seen.append("guard")
+        raise PermissionDeniedException
+
+    def middleware(app: ASGIApp) -> ASGIApp:
+        async def watching(scope: Scope, receive: Receive, send: Send) -> None:
+            seen.append("middleware")
+            await app(scope, receive, send)
+
+        return watching
+
+    app = Litestar([hub_router(hub)], guards=[guard], middleware=[middleware], logging_config=None)
+    async with serve(app) as url, httpx.AsyncClient(base_url=f"{url}/api/v1/sse", trust_env=False) as client:
+        for method, path in (("POST", "send"), ("POST", "send/batch"), ("GET", "stream"), ("GET", "info")):
+            seen.clear()
+            assert (await client.request(method, path)).status_code == 403
+            assert seen == ["middleware", "guard"]

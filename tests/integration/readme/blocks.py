@@ -33,6 +33,7 @@ BLOCKS: Mapping[str, Block] = {
     "in a transaction": Block("python", "async with AsyncSession"),
     "in Litestar": Block("python", "from litestar import"),
     "on a database server": Block("sh", "export SSE_DATABASE_URL="),
+    "several workers": Block("sh", "export SSE_REDIS_URL="),
     "nginx": Block("nginx", "upstream sse_hub {"),
 }
 

@@ -30,7 +30,7 @@ def tables(directory: Path) -> set[str]:
 
 async def test_migrate_goes_up_and_back_and_says_where_it_is(tmp_path: Path) -> None:
     up = await sse_hub("migrate", directory=tmp_path)
-    assert up.output == f"sqlite+aiosqlite:///{DATABASE} is at revision 0002\n"
+    assert up.output == f"sqlite+aiosqlite:///{DATABASE} is at revision 0003\n"
     assert "app_sse_message" in tables(tmp_path)
     down = await sse_hub("migrate", "--down", "--revision", "base", directory=tmp_path)
     assert down.output == f"sqlite+aiosqlite:///{DATABASE} is at revision base\n"

@@ -151,9 +151,15 @@ async def test_the_outbox_example_tells_of_the_orders_that_are_placed(tmp_path: 
         ]
 
 
-async def test_the_litestar_application_serves_streams_that_outlive_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "options", [("--timeout-graceful-shutdown", "1"), ("--http", "sse_app.http_protocol:TransportProtocol")]
+)
+async def test_the_litestar_application_serves_streams_that_outlive_it(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
     (tmp_path / "app.py").write_text(block("in Litestar"))
-    uvicorn = (sys.executable, "-m", "uvicorn", "app:app", "--port", "0", "--timeout-graceful-shutdown", "1")
+    assert " ".join(options).replace(" 1", " 5") in TEXT
+    uvicorn = (sys.executable, "-m", "uvicorn", "app:app", "--port", "0", *options)
     last_event_id = None
     for seq in (1, 2):
         async with run_program(*uvicorn, directory=tmp_path) as program:
@@ -170,4 +176,6 @@ async def test_the_litestar_application_serves_streams_that_outlive_it(tmp_path:
                 last_event_id = event.last_event_id
                 assert last_event_id.startswith(f"{seq}-")
                 await program.terminate()
+                if "--http" in options:
+                    assert (await stream.next()).event == "sse.close"
             assert "Application shutdown complete" in program.output

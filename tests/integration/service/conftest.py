@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from tests.support.http import HubApi, open_api
 from tests.support.hub_databases import hub_database
-from tests.support.server_process import ServerProcess, run_server
+from tests.support.server_process import SSE_HUB, ServerProcess, run_server
 
 
 @pytest.fixture
@@ -21,10 +21,17 @@ async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
 
 
 @pytest.fixture
-async def server(database_url: str, tmp_path: Path) -> AsyncIterator[ServerProcess]:
+def program(request: pytest.FixtureRequest) -> Sequence[str]:
+    """What is run as the server: sse-hub, or what a test asks for (`write_paths`)."""
+    program: Sequence[str] = getattr(request, "param", SSE_HUB)
+    return program
+
+
+@pytest.fixture
+async def server(database_url: str, tmp_path: Path, program: Sequence[str]) -> AsyncIterator[ServerProcess]:
     """A server with an empty log. Heartbeats come fast enough for a test to wait for them."""
     settings = {"SSE_DATABASE_URL": database_url, "SSE_HEARTBEAT_SECONDS": "0.2", "SSE_DRAIN_SECONDS": "0.3"}
-    async with run_server(tmp_path, settings) as server:
+    async with run_server(tmp_path, settings, program=program) as server:
         yield server
 
 

@@ -64,6 +64,19 @@ def test_config_shows_every_setting_as_it_is_in_force(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir()), "looking at the configuration makes nothing"
 
 
+def test_a_file_sets_what_the_environment_does_not(tmp_path: Path) -> None:
+    (tmp_path / "hub.env").write_text("SSE_PORT=8001\nSSE_HOST=::1\nSSE_PROT=8002\n")
+    shown = sse_hub(tmp_path, "config", "--env-file", "hub.env", SSE_PORT="8003")
+    assert shown.returncode == 0
+    assert re.search(r"^SSE_PORT +8003$", shown.stdout, re.MULTILINE)
+    assert re.search(r"^SSE_HOST +::1$", shown.stdout, re.MULTILINE)
+    assert "SSE_PROT is not a setting" in shown.stderr
+
+
+def test_a_file_that_is_missing_stops_the_start(tmp_path: Path) -> None:
+    check_refused(sse_hub(tmp_path, "serve", "--env-file", "hub.env"), "hub.env", "No such file")
+
+
 def tables(database: Path) -> set[str]:
     with closing(sqlite3.connect(database)) as connection:
         rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
@@ -103,6 +116,9 @@ WRONG = {
     "not a number": {"SSE_TIMEOUT_SECONDS": "nan"},
     "origin": {"SSE_CORS_ORIGINS": "*"},
     "prefix": {"SSE_PATH_PREFIX": "api"},
+    "workers": {"SSE_WORKERS": "257"},
+    "workers without Redis": {"SSE_WORKERS": "2"},
+    "Redis prefix": {"SSE_REDIS_PREFIX": "two words"},
     "not yet": {"SSE_AUTH_SECRET": "a-secret-that-is-not-shown"},
 }
 

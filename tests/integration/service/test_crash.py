@@ -6,14 +6,15 @@ from random import Random
 
 from tests.integration.service.storm import Storm
 from tests.integration.service.storm_checks import check_storm
+from tests.integration.service.write_paths import on_each_and_any_asgi_server
 from tests.support.http import open_api
-from tests.support.hub_databases import DURABLE, on_each
+from tests.support.hub_databases import DURABLE
 from tests.support.server_process import ServerProcess
 
 CRASHES = 4
 
 
-@on_each(DURABLE)
+@on_each_and_any_asgi_server(DURABLE)
 async def test_a_storm_over_crashes(server: ServerProcess, database_url: str) -> None:
     random = Random(20)
     storm = Storm([server.base_url])

@@ -18,7 +18,7 @@ from sse_app.container import build_container
 from sse_app.settings import Settings
 from sse_domain.errors import ShuttingDown
 from sse_domain.replay import StreamRequest
-from tests.integration.service.reading import is_application, numbers, opened, up_to_now
+from tests.integration.service.reading import at_each_heartbeat, is_application, numbers, opened, up_to_now
 from tests.support.event_stream import EventStream, open_stream
 from tests.support.http import API_PREFIX, HubApi, open_api
 from tests.support.server_process import ServerProcess, run_server
@@ -63,9 +63,7 @@ async def terminate(server: ServerProcess) -> int:
 async def interrupt(server: ServerProcess) -> int:
     """As Ctrl-C does."""
     os.kill(server.pid, signal.SIGINT)
-    # Only look: the process is still the harness's to wait for.
-    await asyncio.to_thread(os.waitid, os.P_PID, server.pid, os.WEXITED | os.WNOWAIT)
-    return await server.terminate()
+    return await server.exited()
 
 
 @pytest.mark.parametrize("stop", [terminate, interrupt])
@@ -97,19 +95,22 @@ async def test_streams_end_in_waves_while_nothing_new_is_taken(tmp_path: Path) -
     settings = {"SSE_DRAIN_SECONDS": "2", "SSE_RETRY_MS": str(RETRY_MS)}
     async with (
         run_server(tmp_path, settings) as server,
-        open_api(server.base_url) as api,
+        AsyncExitStack() as stack,
         streams_of(server, 8) as streams,
     ):
-        assert (await api.client.get("/health/ready")).status_code == 200
+        # Each on a connection that there was before, since no new one is accepted.
+        apis = [await stack.enter_async_context(open_api(server.base_url)) for _ in range(3)]
+        for api in apis:
+            assert (await api.client.get("/health/ready")).status_code == 200
         begun = monotonic()
         exit_code = asyncio.create_task(server.terminate())
         ends = [asyncio.create_task(stream.until(is_close)) for stream in streams]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        # On the connection that there was before, since no new one is accepted.
-        ready = await api.client.get("/health/ready")
+        ready = await apis[0].client.get("/health/ready")
         assert (ready.status_code, ready.json()) == (503, {"status": "unavailable"})
-        assert (await api.client.get("/health/live")).status_code == 200
-        refused = await api.client.get(API_PREFIX + "/stream")
+        assert (await apis[1].client.get("/health/live")).status_code == 200
+        refused = await apis[2].client.get(API_PREFIX + "/stream")
+        assert {answer.headers["connection"] for answer in (ready, refused)} == {"close"}, "nothing more is to be sent"
         assert refused.status_code == 200, "any other status ends a native EventSource for good"
         assert "sse.close" in refused.text
         assert '"reconnect":true' in refused.text
@@ -120,6 +121,43 @@ async def test_streams_end_in_waves_while_nothing_new_is_taken(tmp_path: Path) -
         assert monotonic() - begun >= 1.5, "one stream each quarter of a second"
         async with asyncio.timeout(GRACE_SECONDS):
             assert await exit_code == 0
+
+
+async def test_before_the_drain_only_readiness_fails_and_a_second_interrupt_does_not_wait_for_that(
+    tmp_path: Path,
+) -> None:
+    settings = {"SSE_UNREADY_SECONDS": "600", "SSE_HEARTBEAT_SECONDS": "0.1"}
+    async with run_server(tmp_path, settings) as server, streams_of(server, 1) as [stream]:
+
+        async def unready() -> bool:
+            async with open_api(server.base_url) as newcomer:
+                return (await newcomer.client.get("/health/ready")).status_code == httpx.codes.SERVICE_UNAVAILABLE
+
+        assert not await unready()
+        os.kill(server.pid, signal.SIGTERM)
+        await at_each_heartbeat(stream, unready)
+        async with (
+            open_api(server.base_url) as newcomer,
+            open_stream(server.base_url, params={"user_id": "bob"}) as opened_late,
+        ):
+            await opened(opened_late)
+            assert (await newcomer.client.get("/health/live")).status_code == 200
+            await newcomer.broadcast("note", {"n": 1}, persist=True)
+            for reader in (stream, opened_late):
+                assert (await reader.until(is_application)).json == {"n": 1}
+        os.kill(server.pid, signal.SIGINT)
+        async with asyncio.timeout(GRACE_SECONDS):
+            assert await server.exited() == 0
+
+
+async def test_the_drain_begins_when_load_balancers_have_had_their_time(tmp_path: Path) -> None:
+    settings = {"SSE_UNREADY_SECONDS": "1", "SSE_DRAIN_SECONDS": "0.3", "SSE_RETRY_MS": str(RETRY_MS)}
+    async with run_server(tmp_path, settings) as server, streams_of(server, 8) as streams:
+        begun = monotonic()
+        async with asyncio.timeout(1.3 + GRACE_SECONDS):
+            assert await server.terminate() == 0
+        assert monotonic() - begun >= 1
+        await check_ended(streams)
 
 
 def is_close(frame: Frame) -> bool:

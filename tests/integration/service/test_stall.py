@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from time import monotonic
@@ -10,9 +11,10 @@ from time import monotonic
 import pytest
 
 from tests.integration.service.reading import at_each_heartbeat, is_application, numbers, opened
+from tests.integration.service.write_paths import on_both_write_paths, on_each_and_any_asgi_server
 from tests.support.event_stream import EventStream, open_stream
 from tests.support.http import HubApi, open_api
-from tests.support.hub_databases import EVERY, on_each
+from tests.support.hub_databases import EVERY
 from tests.support.server_process import ServerProcess, run_server
 
 STALLED = 20
@@ -64,9 +66,9 @@ async def check_resume(server: ServerProcess, stream: EventStream, user: str, se
         assert lane == sorted(lane)
 
 
-@on_each(EVERY)
+@on_each_and_any_asgi_server(EVERY)
 async def test_readers_that_stop_reading_cost_bounded_memory_and_delay_nobody(
-    database_url: str, tmp_path: Path
+    database_url: str, program: Sequence[str], tmp_path: Path
 ) -> None:
     settings = {
         "SSE_DATABASE_URL": database_url,
@@ -74,7 +76,7 @@ async def test_readers_that_stop_reading_cost_bounded_memory_and_delay_nobody(
         "SSE_TIMEOUT_SECONDS": "60",
     }
     async with (
-        run_server(tmp_path, settings) as server,
+        run_server(tmp_path, settings, program=program) as server,
         open_api(server.base_url) as api,
         open_stream(server.base_url, params={"user_id": "healthy"}) as healthy,
         AsyncExitStack() as stack,
@@ -104,10 +106,11 @@ async def test_readers_that_stop_reading_cost_bounded_memory_and_delay_nobody(
         assert {n for n in range(MESSAGES) if n % 4} <= set(had)
 
 
-async def test_a_stalled_reader_is_closed_at_its_deadline_and_resumes(tmp_path: Path) -> None:
+@on_both_write_paths
+async def test_a_stalled_reader_is_closed_at_its_deadline_and_resumes(program: Sequence[str], tmp_path: Path) -> None:
     settings = {"SSE_HEARTBEAT_SECONDS": "0.2", "SSE_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS)}
     async with (
-        run_server(tmp_path, settings) as server,
+        run_server(tmp_path, settings, program=program) as server,
         open_api(server.base_url) as api,
         open_stream(server.base_url, params={"user_id": "healthy"}) as healthy,
         AsyncExitStack() as stack,
@@ -130,11 +133,12 @@ async def test_a_stalled_reader_is_closed_at_its_deadline_and_resumes(tmp_path: 
         await check_resume(server, stalled, "ada", MESSAGES // 4)
 
 
-async def test_a_reader_that_takes_next_to_nothing_is_closed_as_well(tmp_path: Path) -> None:
+@on_both_write_paths
+async def test_a_reader_that_takes_next_to_nothing_is_closed_as_well(program: Sequence[str], tmp_path: Path) -> None:
     """The kernel sees this one alive, for it takes a little again and again; its writes do not drain all the same."""
     settings = {"SSE_HEARTBEAT_SECONDS": "0.2", "SSE_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS)}
     async with (
-        run_server(tmp_path, settings) as server,
+        run_server(tmp_path, settings, program=program) as server,
         open_api(server.base_url) as api,
         open_stream(server.base_url, params={"user_id": "healthy"}) as healthy,
         AsyncExitStack() as stack,
@@ -157,6 +161,7 @@ async def test_a_reader_that_takes_next_to_nothing_is_closed_as_well(tmp_path: P
 
 
 @pytest.mark.parametrize("leave", ["close", "abort"])
+@on_both_write_paths
 async def test_a_reader_that_goes_away_is_noticed_at_once(server: ServerProcess, api: HubApi, leave: str) -> None:
     async with (
         open_stream(server.base_url, params={"user_id": "healthy"}) as healthy,
@@ -177,6 +182,7 @@ async def test_a_reader_that_goes_away_is_noticed_at_once(server: ServerProcess,
         assert (await api.send("note", {"n": 1}, user_id="ada"))["connections"] == 0
 
 
+@on_both_write_paths
 async def test_readers_that_come_and_go_leave_nothing_behind(server: ServerProcess, api: HubApi) -> None:
     async with open_stream(server.base_url, params={"user_id": "healthy"}) as healthy:
         await opened(healthy)

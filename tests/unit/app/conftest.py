@@ -14,8 +14,8 @@ from sse_app.connection import Connection
 from sse_app.container import Container, build_container
 from sse_app.service import HubService
 from sse_app.settings import Settings
+from sse_domain.api import FrameWriter
 from sse_domain.message import Message
-from sse_domain.ports import FrameWriter
 from sse_domain.replay import StreamRequest
 
 
@@ -44,10 +44,12 @@ class RecordingWriter(FrameWriter):
         self.given: list[tuple[Message, str | None]] = []
         self.writes: list[int] = []
         self.controls: list[tuple[str, Mapping[str, object]]] = []
-        self.stands: list[tuple[str, bool]] = []
+        self.begun = ""
+        self.beats: list[str] = []
         self.closed: tuple[str, bool] | None = None
         self.block_after_next = False
         self.broken = False
+        self.blocked_by_close = False
         self.batches: list[Sequence[tuple[Message, str | None]]] = []
 
     def give(self, batch: Sequence[tuple[Message, str | None]]) -> None:
@@ -59,16 +61,24 @@ class RecordingWriter(FrameWriter):
         self.writes.append(len(batch))
         self.blocked, self.block_after_next = self.block_after_next, False
 
+    def begin(self, cursor: str, opened: Mapping[str, object], reset: str | None) -> None:
+        assert not self.blocked, "written to while blocked"
+        self.begun = cursor
+        self.controls.append(("sse.open", opened))
+        if reset is not None:
+            self.controls.append(("sse.reset", {"reason": reset}))
+
     def control(self, event: str, payload: Mapping[str, object]) -> None:
         assert not self.blocked, "written to while blocked"
         self.controls.append((event, payload))
 
-    def stand(self, cursor: str, *, heartbeat: bool) -> None:
+    def beat(self, cursor: str) -> None:
         assert not self.blocked, "written to while blocked"
-        self.stands.append((cursor, heartbeat))
+        self.beats.append(cursor)
 
     def close(self, reason: str, *, reconnect: bool, retry_ms: int | None = None) -> None:
         self.closed = (reason, reconnect)
+        self.blocked = self.blocked_by_close
 
     def release(self) -> None:
         self.blocked = False
@@ -113,13 +123,24 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-async def start_parts(clock: FakeClock, *, store: object | None = None, **settings: object) -> Parts:
-    """A started node. Nodes with the same `store` are nodes of one hub."""
+async def start_parts(
+    clock: FakeClock,
+    *,
+    store: object | None = None,
+    shared: object | None = None,
+    node_id: str = "node",
+    **settings: object,
+) -> Parts:
+    """A started node. Nodes with the same `store` are nodes of one hub; `shared` is how it reaches the others."""
     container = build_container(Settings(database_url="memory://", **settings))  # type: ignore[arg-type]
     container.clock.override(providers.Object(clock))
     if store is not None:
         container.store.override(providers.Object(store))
+    container.node_id.override(providers.Object(node_id))
+    if shared is not None:
+        container.shared.override(providers.Object(shared))
     await container.feed().start()
+    await container.cluster().start()
     return Parts(container, clock)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Container
 from typing import Any, NamedTuple, TypeVar, cast
 
 from sse_adapters.memory import MemoryStore
-from sse_domain.errors import StoreUnavailable
+from sse_domain.errors import StoreUnavailable, Unavailable
 
 EPOCH = "0a1b2c3d"
 
@@ -22,7 +22,7 @@ Done = Callable[[str, tuple[Any, ...], Any], None]
 class Wait(NamedTuple):
     call: str
     answer: asyncio.Future[None]
-    may_fail: bool
+    failure: type[Unavailable] | None
 
 
 class Gates:
@@ -32,10 +32,10 @@ class Gates:
         self.open = False
         self.waiting: list[Wait] = []
 
-    async def passing(self, call: str, *, may_fail: bool) -> None:
+    async def passing(self, call: str, failure: type[Unavailable] | None) -> None:
         if self.open:
             return
-        wait = Wait(call, asyncio.get_running_loop().create_future(), may_fail)
+        wait = Wait(call, asyncio.get_running_loop().create_future(), failure)
         self.waiting.append(wait)
         try:
             await wait.answer
@@ -48,8 +48,8 @@ class Gates:
         wait = self.waiting.pop(index)
         if wait.answer.done():  # its caller was cancelled
             return
-        if fail and wait.may_fail:
-            wait.answer.set_exception(StoreUnavailable("the store does not answer"))
+        if fail and wait.failure is not None:
+            wait.answer.set_exception(wait.failure("it does not answer"))
         else:
             wait.answer.set_result(None)
 
@@ -64,41 +64,39 @@ class Gates:
                 self.let_go(index, fail=True)
 
 
-# Whether a membership was changed must be known to whoever changes it: these may fail only before.
-_FAIL_BEFORE_ONLY = ("join", "leave")
-
-
 class _Gated:
-    def __init__(self, port: object, gates: Gates, done: Done) -> None:
+    def __init__(self, port: object, gates: Gates, done: Done, failure: type[Unavailable] | None) -> None:
         self._port = port
         self._gates = gates
         self._done = done
+        self._failure = failure
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         method = getattr(self._port, name)
 
         async def call(*arguments: Any) -> Any:
-            await self._gates.passing(name, may_fail=True)
+            await self._gates.passing(name, self._failure)
             answer = await method(*arguments)
             self._done(name, arguments, answer)
-            await self._gates.passing(name, may_fail=name not in _FAIL_BEFORE_ONLY)
+            await self._gates.passing(name, self._failure)
             return answer
 
         return call
 
 
-def gated(port: Port, gates: Gates, done: Done) -> Port:
-    return cast("Port", _Gated(port, gates, done))
+def gated(port: Port, gates: Gates, done: Done, failure: type[Unavailable] | None = StoreUnavailable) -> Port:
+    """`failure` is how its calls fail; with None they don't."""
+    return cast("Port", _Gated(port, gates, done, failure))
 
 
 class GatedStore:
-    """The memory store behind gates. `real` has none: what another process does goes there."""
+    """One node's way to a memory store, behind gates. What is done to the store itself passes none."""
 
-    def __init__(self, gates: Gates, done: Done) -> None:
-        self.real = MemoryStore(epoch=EPOCH)
-        self.log = gated(self.real.log, gates, done)
-        self.inbox = gated(self.real.inbox, gates, done)
-        self.subscriptions = gated(self.real.subscriptions, gates, done)
-        self.retention = gated(self.real.retention, gates, done)
-        self.outbox = self.real.outbox
-        self.time = self.real.time
+    def __init__(self, store: MemoryStore, gates: Gates, done: Done) -> None:
+        self.log = gated(store.log, gates, done)
+        self.inbox = gated(store.inbox, gates, done)
+        self.subscriptions = gated(store.subscriptions, gates, done)
+        self.retention = gated(store.retention, gates, done)
+        self.stamps = gated(store.stamps, gates, done)
+        self.outbox = store.outbox
+        self.time = store.time

@@ -8,11 +8,12 @@ import pytest
 from dependency_injector import providers
 
 from sse_app.clock import Clock
-from sse_app.connection import Connection, StreamFlow
+from sse_app.connection import Connection
 from sse_app.container import Container, build_container
+from sse_app.flow import StreamFlow
 from sse_app.hub import Hub
 from sse_app.settings import Settings
-from sse_domain.delivery import Budget, Caps
+from sse_domain.bounds import Budget, Caps
 from sse_domain.message import Message
 from tests.unit.app.gates import GatedStore
 
@@ -21,12 +22,19 @@ BUDGET = 80
 CONCURRENT_READS = 2
 # So small that everything is cut into pieces, with an await between.
 LIMITS = {
-    "sse_app.feed.RUN_MESSAGES": 2,
+    "sse_app.fan_out.RUN_MESSAGES": 2,
     "sse_app.feed.READ_LIMIT": 2,
     "sse_app.sequencer.COMMIT_ENTRIES": 3,
     "sse_app.connection.WRITE_MESSAGES": 2,
-    "sse_app.opening.CONCURRENT_OPENINGS": 2,
+    "sse_app.lookup.OPENINGS_AT_ONCE": 3,
+    "sse_app.opening.CONCURRENT_READS": 2,
     "sse_app.delivered.RECORDS_AT_ONCE": 1,
+    "sse_app.hints.MAX_MESSAGES": 6,
+    "sse_app.hints.MAX_BYTES": 60,
+    "sse_app.presence.CHANGES_AT_ONCE": 2,
+    "sse_app.presence.MAX_GONE": 3,
+    "sse_app.unread_counts.LEAST_KEPT": 1,
+    "sse_app.unread_counts.CHECK_EVERY": 10,
 }
 
 
@@ -60,10 +68,12 @@ def make_small(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Connection, "__hash__", lambda connection: connection.writer.number)
 
 
-def build_node(clock: Clock, store: GatedStore) -> Container:
+def build_node(node_id: str, clock: Clock, store: GatedStore, shared: object) -> Container:
     container = build_container(Settings(database_url="memory://", heartbeat_seconds=1))
+    container.node_id.override(providers.Object(node_id))
     container.clock.override(providers.Object(clock))
     container.store.override(providers.Object(store))
+    container.shared.override(providers.Object(shared))
     container.caps.override(providers.Object(CAPS))
     container.budget.override(providers.Object(Budget(BUDGET)))
     container.flow.override(providers.Singleton(StreamFlow, store.log, clock, container.budget, CONCURRENT_READS))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from sse_app import BROADCAST, HubService, Receiver, draft
@@ -45,6 +47,28 @@ async def test_a_listener_that_does_not_read_is_bounded_and_loses_nothing(node: 
             seen.append((await anext(stream)).data)
             await node.settle()
     assert seen == list(range(LISTENER_BUFFER * 3))
+
+
+async def test_one_that_gives_up_waiting_takes_nothing_from_the_next(node: Parts) -> None:
+    async with node.hub.listen(user_id="ada") as stream:
+        waiting = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await node.hub.send_to_user("ada", "t", 1)
+        assert (await anext(stream)).data == 1
+    await asyncio.wait([waiting])
+    assert waiting.cancelled()
+
+
+async def test_those_who_wait_on_one_stream_share_what_comes(node: Parts) -> None:
+    async with node.hub.listen(user_id="ada") as stream:
+        waiting = [asyncio.ensure_future(anext(stream)) for _ in range(3)]
+        await asyncio.sleep(0)
+        waiting[1].cancel()
+        for number in range(2):
+            await node.hub.send_to_user("ada", "t", number)
+            await asyncio.sleep(0)  # the turn in which one takes it
+        assert [each.result().data for each in (waiting[0], waiting[2])] == [0, 1]
 
 
 async def test_a_listener_ends_when_the_hub_ends_its_stream(node: Parts) -> None:

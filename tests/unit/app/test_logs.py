@@ -1,13 +1,16 @@
-"""JSON logs: each record is one line, whatever is in it."""
+"""Logs: of JSON each record is one line, whatever is in it; those of one of several workers say of which."""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
+from collections.abc import Iterator
 from typing import Any
 
-from sse_app.logs import JsonLines
+import pytest
+
+from sse_app.logs import JsonLines, configure_logging
 
 
 def formatted(message: str, *arguments: object, **attributes: Any) -> dict[str, Any]:
@@ -40,3 +43,31 @@ def test_an_error_comes_with_its_traceback() -> None:
 
 def test_what_json_has_no_word_for_is_written_as_text() -> None:
     assert formatted("odd", reason=RuntimeError("broken"))["reason"] == "broken"
+
+
+@pytest.fixture
+def _logging_as_before() -> Iterator[None]:
+    root, own = logging.getLogger(), logging.getLogger("sse_hub")
+    handlers, levels = root.handlers[:], (root.level, own.level)
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    own.setLevel(levels[1])
+
+
+@pytest.mark.usefixtures("_logging_as_before")
+def test_a_line_of_one_of_several_workers_says_of_which(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    written = []
+    for log_format in ("text", "json"):
+        for worker in (None, 12):
+            configure_logging(log_format, "info", worker)
+            logging.getLogger("sse_hub.test").info("here")
+            written.append(capsys.readouterr().err)
+    text, tagged, lines, tagged_lines = written
+    assert text.endswith(" INFO    sse_hub.test: here\n")
+    assert tagged.endswith(" INFO    [12] sse_hub.test: here\n")
+    assert "worker" not in json.loads(lines)
+    assert json.loads(tagged_lines)["worker"] == 12

@@ -11,8 +11,8 @@ from sse_adapters.memory import MemoryStore
 from sse_app.sending import draft
 from sse_domain.api import Receipt
 from sse_domain.errors import SseError, StoreUnavailable
+from sse_domain.log import Commit, Entry
 from sse_domain.message import Receiver
-from sse_domain.ports import Commit, Entry
 from tests.unit.app.conftest import FakeClock, Parts, start_parts
 
 ADA = Receiver.user("ada")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from math import inf
 from types import SimpleNamespace
 from typing import Any
@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from sse_adapters.memory import MemoryStore
 from sse_app.feed import READ_CHANGES
 from sse_app.sending import draft
+from sse_domain.log import Entry
 from sse_domain.message import Receiver
-from sse_domain.ports import Entry
 from tests.unit.app.conftest import FakeClock, Parts, RecordingWriter, start_parts
 
 
@@ -52,6 +52,17 @@ async def test_a_message_brings_the_joins_before_it_whichever_node_sends_it() ->
     await there.hub.send_to_group("choir", "from-there", 2, persist=True)
     await here.container.feed().catch_up()
     assert (writer.types, receipt.connections) == (["from-here", "from-there"], 1)
+
+
+async def test_what_was_removed_from_a_hole_brings_in_nothing_of_what_follows_it() -> None:
+    here, there = await two_nodes()
+    _, writer = await here.open(user_id="ada")
+    for number in range(3):
+        await there.hub.send_to_user("ada", "t", number, persist=True, ttl=1 if number == 1 else None)
+    here.clock.advance(1)
+    await there.container.janitor().run()
+    await here.hub.send_to_user("ada", "t", 3, persist=True)
+    assert [message.data for message, _ in writer.given] == [b"0", b"2", b"3"]
 
 
 async def test_a_leave_elsewhere_ends_what_comes_after_it() -> None:
@@ -112,23 +123,23 @@ async def test_a_cursor_is_resumed_with_the_joins_that_other_nodes_know_of() -> 
     await here.open(user_id="ada")
     _, elsewhere = await there.open(user_id="ada")
     await there.hub.subscribe("ada", "team")
-    _, back = await here.open(user_id="ada", cursor=elsewhere.stands[0][0])
+    _, back = await here.open(user_id="ada", cursor=elsewhere.begun)
     assert back.told("sse.open")[0]["groups"] == ["team"]
 
 
 async def test_what_is_learned_while_a_stream_opens_stays_known() -> None:
     here, there = await two_nodes()
     subscriptions = here.container.store().subscriptions
-    of_user = subscriptions.of_user
+    of_users = subscriptions.of_users
 
-    async def overtaken(user_id: str) -> Any:
-        answer = await of_user(user_id)
+    async def overtaken(user_ids: Sequence[str]) -> Any:
+        answer = await of_users(user_ids)
         await there.hub.subscribe("ada", "team", ["new"])
         await here.container.feed().catch_up()
         return answer
 
     await there.hub.subscribe("ada", "team", ["old"])
-    subscriptions.of_user = overtaken
+    subscriptions.of_users = overtaken
     _, writer = await here.open(user_id="ada")
     for event_type in ("old", "new"):
         await there.hub.send_to_group("team", event_type, 1, persist=True)
@@ -221,6 +232,7 @@ class Scenario:
             inbox=self._store.inbox,
             retention=self._store.retention,
             outbox=self._store.outbox,
+            stamps=self._store.stamps,
         )
         node = await start_parts(self._other.clock, store=store)
         feed = node.container.feed()

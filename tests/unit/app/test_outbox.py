@@ -13,8 +13,9 @@ from sse_app import outbox
 from sse_app.outbox import RELAY_MESSAGES, OutboxRelay
 from sse_app.sending import draft
 from sse_domain.errors import EventIdConflict, InvalidInput, StoreUnavailable
+from sse_domain.log import Commit, Entry
 from sse_domain.message import Receiver
-from sse_domain.ports import Commit, Entry, Outbox
+from sse_domain.ports import Outbox
 from tests.unit.app.conftest import FakeClock, Parts
 
 ADA = Receiver.user("ada")

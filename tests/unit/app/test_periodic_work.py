@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+
 import pytest
 
+from sse_app.container import build_container
+from sse_app.settings import Settings
 from sse_domain.errors import StoreUnavailable
-from sse_domain.inbox import InboxQuery, StatusFilter
+from sse_domain.inbox import Delivered, InboxQuery, StatusFilter
 from sse_domain.message import Receiver
-from sse_domain.ports import Delivered
 from tests.unit.app.conftest import FakeClock, Parts, start_parts
 
 PENDING = InboxQuery(user_id="ada", status=StatusFilter.PENDING)
@@ -19,14 +23,14 @@ async def test_pending_is_exact_before_the_ledger_is_written_and_after(node: Par
     await node.hub.send_to_user("ada", "t", 1, persist=True)
     inbox = node.container.store().inbox
     assert (await node.hub.messages(PENDING)).entries == []
-    assert await inbox.delivered(ADA) is None
+    assert (await inbox.delivered([ADA])).get(ADA) is None
     await node.container.ledger().flush()
-    assert (await inbox.delivered(ADA)).positions == (1, 0, 0)
+    assert (await inbox.delivered([ADA])).get(ADA).positions == (1, 0, 0)
     stream.leave()
     node.clock.advance(60)
     await node.container.ledger().flush()
     assert (await node.hub.messages(PENDING)).entries == []
-    assert (await inbox.delivered(Receiver.client("phone"))).positions == (1, 0, 0)
+    assert (await inbox.delivered([Receiver.client("phone")])).get(Receiver.client("phone")).positions == (1, 0, 0)
 
 
 async def test_what_could_not_be_recorded_stays_due(node: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,11 +46,11 @@ async def test_what_could_not_be_recorded_stays_due(node: Parts, monkeypatch: py
         patch.setattr(inbox, "record_delivered", refuse)
         with pytest.raises(StoreUnavailable):
             await ledger.flush()
-    recorded = await ledger.of(ADA)
+    recorded = (await ledger.of([ADA])).get(ADA)
     assert recorded is not None
     assert recorded.positions == (1, 0, 0)
     await ledger.flush()
-    assert (await inbox.delivered(ADA)).positions == (1, 0, 0)
+    assert (await inbox.delivered([ADA])).get(ADA).positions == (1, 0, 0)
 
 
 async def test_presence_tells_who_is_here_and_when_others_were(node: Parts) -> None:
@@ -79,6 +83,20 @@ async def test_the_janitor_removes_in_batches_what_is_expired_or_old(clock: Fake
     assert receipt.seq == 1201
 
 
+async def test_the_janitor_forgets_when_those_marked_something_who_have_not_for_long(clock: FakeClock) -> None:
+    node = await start_parts(clock, retention_days=1)
+    start, stamps = clock.now(), node.container.store().stamps
+    await node.hub.broadcast("t", 1, persist=True)
+    for number in range(1200):
+        await node.hub.mark_read(f"user-{number}", everything=True)
+    clock.advance(86_400)
+    await node.container.janitor().run()
+    assert len(await stamps.marked_since(start, 2000)) == 1200
+    clock.advance(0.000001)
+    await node.container.janitor().run()
+    assert await stamps.marked_since(start, 2000) == []
+
+
 async def test_draining_ends_every_stream_with_its_own_time_to_return(clock: FakeClock) -> None:
     node = await start_parts(clock, drain_seconds=0)
     writers = [(await node.open(user_id=f"u{number}"))[1] for number in range(50)]
@@ -105,3 +123,21 @@ async def test_what_is_written_while_the_store_is_asked_is_not_forgotten(
     monkeypatch.setattr(inbox, "delivered", answered_late)
     _, back = await node.open(client_id="kiosk")
     assert back.types == ["meanwhile"]
+
+
+async def test_a_node_stops_though_a_library_swallows_a_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sse_app.node.END_SECONDS", 0)
+    node = build_container(Settings(database_url="memory://")).node()
+    swallowing = asyncio.Event()
+
+    async def swallow_one() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        swallowing.set()
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(10):
+        async with node:
+            node._work.append(asyncio.create_task(swallow_one()))
+            await asyncio.sleep(0)
+    assert swallowing.is_set()

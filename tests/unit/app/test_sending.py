@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import pytest
 
+from sse_app.publisher import RANDOM_PARTS, EventIds
 from sse_app.sending import draft
 from sse_domain.api import Receipt
 from sse_domain.errors import (
@@ -17,8 +20,8 @@ from sse_domain.errors import (
     StoreUnavailable,
     UnknownEventId,
 )
+from sse_domain.log import Entry
 from sse_domain.message import BROADCAST, Receiver
-from sse_domain.ports import Entry
 from tests.unit.app.conftest import Parts
 
 ADA = Receiver.user("ada")
@@ -71,6 +74,13 @@ async def test_generated_ids_are_ordered_by_time(node: Parts) -> None:
         ids.append((await node.hub.send_to_user("ada", "t", 1)).event_id)
         node.clock.advance(0.001)
     assert ids == sorted(ids)
+
+
+def test_generated_ids_of_one_instant_are_all_different() -> None:
+    event_ids, now = EventIds(), datetime(2026, 1, 1, tzinfo=UTC)
+    drawn = [event_ids.new(now) for _ in range(2 * RANDOM_PARTS + 1)]
+    assert len(set(drawn)) == len(drawn)
+    assert all(re.fullmatch("019b76daa800[0-9a-f]{20}", each) for each in drawn), "the instant, then 80 bits"
 
 
 async def test_what_another_process_committed_is_found_by_the_tick(node: Parts) -> None:

@@ -41,7 +41,11 @@ def test_the_environment_sets_and_the_command_line_wins() -> None:
             "such as https://app.example: 'https://B.example'",
         ),
         ("SSE_AUTH_SECRET", "s3cret", "not supported by this version; unset it"),
-        ("SSE_REDIS_URL", "redis://:s3cret@localhost", "not supported by this version; unset it"),
+        ("SSE_REDIS_PREFIX", "two words", "must be 1 to 64 of [A-Za-z0-9_.:-], not 'two words'"),
+        ("SSE_REDIS_PREFIX", "hub\n", "must be 1 to 64 of [A-Za-z0-9_.:-], not 'hub\\n'"),
+        ("SSE_REDIS_PREFIX", "", "must be 1 to 64 of [A-Za-z0-9_.:-], not ''"),
+        ("SSE_REDIS_PREFIX", "x" * 65, f"must be 1 to 64 of [A-Za-z0-9_.:-], not '{'x' * 65}'"),
+        ("SSE_WORKERS", "0", "must be a whole number of at least 1 and at most 256, not '0'"),
     ],
 )
 def test_a_wrong_value_is_one_clear_line_that_names_the_setting(name: str, value: str, complaint: str) -> None:
@@ -91,3 +95,23 @@ def test_every_setting_is_described_with_its_value_as_the_environment_would_have
     assert all(row.purpose for row in defaults.values())
     changed = Settings(heartbeat_seconds=0.5, cors_origins="https://a.example", allow_unauthenticated=True)
     assert load_settings({row.variable: row.value for row in describe(changed)}) == changed
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://localhost:6379/0", "redis://localhost:6379/0"),
+        ("redis://:s3cret@localhost", "redis://:***@localhost"),
+        ("rediss://hub:s3cret@localhost:6380/1", "rediss://hub:***@localhost:6380/1"),
+        ("unix://:s3cret@/run/redis.sock?db=1", "unix://:***@/run/redis.sock?db=1"),
+        ("redis+sentinel://hub:s3cret@a:26379,b:26379/main", "redis+sentinel://hub:***@a:26379,b:26379/main"),
+        ("redis+cluster://:s3c/r@et@a:6379,b:6379", "redis+cluster://:***@a:6379,b:6379"),
+        (
+            "redis://localhost?db=1&password=s3cret&ssl_password=s3cret",
+            "redis://localhost?db=1&password=***&ssl_password=***",
+        ),
+    ],
+)
+def test_passwords_are_not_shown(url: str, shown: str) -> None:
+    described = {row.variable: row.value for row in describe(Settings(redis_url=url))}
+    assert described["SSE_REDIS_URL"] == shown

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from sse_app.connection import WRITE_BYTES
 from sse_app.sending import draft
+from sse_domain.api import Receipt
 from sse_domain.cursor import encode_cursor, encode_level
 from sse_domain.errors import ShuttingDown
 from sse_domain.message import BROADCAST, Priority, Receiver
@@ -19,7 +21,7 @@ async def test_a_stream_opens_with_its_position_then_what_it_is(node: Parts) -> 
     await node.hub.subscribe("ada", "team")
     _, writer = await node.open(user_id="ada", client_id="phone", groups=("lobby",))
     epoch = node.container.flow().head.epoch
-    assert writer.stands == [(f"0-{epoch}", False)]
+    assert writer.begun == f"0-{epoch}"
     [opened] = writer.told("sse.open")
     assert opened["client_id"] == "phone"
     assert opened["groups"] == ["lobby", "team"]
@@ -51,7 +53,7 @@ async def test_every_cursor_resumes_with_exactly_the_rest(node: Parts) -> None:
     for number, priority in enumerate([0, 2, 1, 0, 2, 0]):
         await node.hub.send_to_user("ada", f"t{number}", number, persist=True, priority=priority)
     _, writer = await node.open(user_id="ada")
-    frames = [(writer.stands[0][0], 0), *((cursor, i + 1) for i, cursor in enumerate(writer.cursors))]
+    frames = [(writer.begun, 0), *((cursor, i + 1) for i, cursor in enumerate(writer.cursors))]
     for cursor, given in frames:
         _, resumed = await node.open(user_id="ada", cursor=cursor)
         assert resumed.types == writer.types[given:]
@@ -193,11 +195,11 @@ async def test_heartbeats_move_the_cursor_of_an_idle_stream_on(node: Parts) -> N
     heartbeat = node.container.heartbeat()
     node.clock.advance(29.9)
     await heartbeat.beat()
-    assert len(writer.stands) == 1
+    assert writer.beats == []
     node.clock.advance(0.2)
     await heartbeat.beat()
     await heartbeat.beat()
-    assert writer.stands[1:] == [(encode_level(1, node.container.flow().head.epoch), True)]
+    assert writer.beats == [encode_level(1, node.container.flow().head.epoch)]
 
 
 async def test_an_expired_message_is_never_written(node: Parts) -> None:
@@ -215,10 +217,10 @@ async def test_a_disconnected_client_is_dismissed_for_thirty_seconds(node: Parts
     _, writer = await node.open(client_id="phone")
     assert await node.hub.disconnect("phone", reconnect=False) == 1
     assert writer.closed == ("disconnected", False)
-    assert node.hub.dismissed("phone")
-    assert not node.hub.dismissed("desk")
+    assert node.hub.dismissed("phone", None)
+    assert not node.hub.dismissed("desk", None)
     node.clock.advance(30)
-    assert not node.hub.dismissed("phone")
+    assert not node.hub.dismissed("phone", None)
     assert await node.hub.disconnect("phone", reconnect=True) == 0
 
 
@@ -236,6 +238,19 @@ async def test_a_reader_that_fails_is_ended_and_keeps_nothing_from_the_others(no
     receipt = await node.hub.send_to_user("ada", "t", 1, persist=True)
     assert (receipt.seq, sound.types, broken.closed) == (1, ["t"], ("internal_error", True))
     assert [client.client_id for client in await node.hub.clients(None, 10)] == ["sound"]
+
+
+async def test_a_reader_that_fails_keeps_no_broadcast_from_the_others() -> None:
+    node = await start_parts(FakeClock())
+    writers = [(await node.open(user_id=f"u{number}"))[1] for number in range(3)]
+    writers[1].broken = writers[1].blocked_by_close = True
+    [answer] = await asyncio.gather(node.hub.broadcast("t", 1, persist=True), return_exceptions=True)
+    assert [writer.types for writer in writers] == [["t"], [], ["t"]]
+    assert isinstance(answer, Receipt)
+    assert (answer.seq, answer.connections) == (1, 3)
+    assert [writer.closed for writer in writers] == [None, ("internal_error", True), None]
+    await node.hub.broadcast("t", 2, persist=True)
+    assert [writer.types for writer in writers] == [["t", "t"], [], ["t", "t"]]
 
 
 async def test_streams_that_admit_the_same_messages_of_a_burst_share_one_batch(node: Parts) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from sse_app.feed import RUN_MESSAGES
+from sse_app.fan_out import RUN_MESSAGES
 from sse_app.sending import draft
+from sse_app.unread import USERS_AT_ONCE
 from sse_domain.errors import StoreUnavailable
+from sse_domain.log import Entry
 from sse_domain.message import Receiver
-from sse_domain.ports import Entry
 from tests.unit.app.conftest import Parts
 
 ADA = Receiver.user("ada")
@@ -113,3 +115,30 @@ async def test_counts_are_told_also_when_a_catch_up_is_broken_off(node: Parts) -
     assert len(writer.given) == RUN_MESSAGES, "the first run was handed out, and the rest was not"
     await node.container.unread().flush()
     assert [told["total"] for told in writer.told("sse.unread")] == [RUN_MESSAGES + 1]
+
+
+async def test_after_a_broadcast_all_who_watch_are_counted_for_at_once_and_each_is_told_its_own(
+    node: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = [f"user-{number}" for number in range(USERS_AT_ONCE + 1)]
+    writers = [(await node.open(user_id=user, unread=True))[1] for user in users]
+    await node.hub.send_to_user("user-7", "a", 1, persist=True)
+    inbox, asked = node.container.store().inbox, []
+    count = inbox.unread
+
+    async def counted(user_ids: Sequence[str], now: Any) -> Any:
+        asked.append(len(user_ids))
+        if len(asked) == 1:
+            raise StoreUnavailable("gone")
+        return await count(user_ids, now)
+
+    monkeypatch.setattr(inbox, "unread", counted)
+    await node.hub.broadcast("b", 2, persist=True)
+    with pytest.raises(StoreUnavailable):
+        await node.container.unread().flush()
+    assert not any(writer.told("sse.unread") for writer in writers)
+    await node.container.unread().flush()
+    assert asked == [USERS_AT_ONCE, USERS_AT_ONCE, 1]
+    for user, writer in zip(users, writers, strict=True):
+        [told] = writer.told("sse.unread")
+        assert (told["user_id"], told["total"]) == (user, 2 if user == "user-7" else 1)

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from tests.unit.app.gates import Gates
 
 PATIENCE = 2_000  # turns that whatever is begun in these tests may take
+MOMENT = 0.05  # seconds in which whoever waits for something that may come at once gives it up
 
 
 class Turns:
     def __init__(self) -> None:
         self.gates = Gates()
+        self.seconds = 0.0  # by the event loop's clock
         self.loop = asyncio.new_event_loop()
+        self.loop.time = lambda: self.seconds  # type: ignore[method-assign]
         self.loop.set_exception_handler(self._failed)
+        self._standing: dict[asyncio.Task[None], Rest] = {}
         self._wrong: list[BaseException] = []
         self._errors = _LoggedErrors(self._wrong)
         logging.getLogger("sse_hub").addHandler(self._errors)
@@ -42,6 +46,10 @@ class Turns:
         task.add_done_callback(self._finished)
         return task
 
+    def stand(self, work: Coroutine[Any, Any, None], rest: Rest) -> None:
+        """Begin work without end, which is at rest while nothing sets `rest`."""
+        self._standing[self.spawn(work)] = rest
+
     def turn(self, turns: int = 1) -> None:
         """Let the event loop run so many turns; what then waits for the store still waits."""
         for _ in range(turns):
@@ -55,15 +63,23 @@ class Turns:
         self.turn()
 
     def settle(self) -> None:
-        """Let the store answer everything, until nothing runs any more."""
+        """Let the store answer everything, until nothing runs any more, nor would in a moment."""
         self.gates.open = True
         self.gates.let_all_go()
         for _ in range(PATIENCE):
-            if not asyncio.all_tasks(self.loop):
-                break
-            self.turn()
+            if not self._busy():
+                self.seconds += MOMENT
+                self._turn()
+                self._turn()
+                if not self._busy():
+                    break
+            self._turn()
         self.gates.open = False
-        assert not asyncio.all_tasks(self.loop), "something waits for ever"
+        assert not self._busy(), "something waits for ever"
+
+    def _busy(self) -> bool:
+        resting = all(rest.resting and not rest.is_set() for rest in self._standing.values())
+        return not resting or len(asyncio.all_tasks(self.loop)) > len(self._standing)
 
     def _turn(self) -> None:
         self.loop.call_soon(self.loop.stop)
@@ -75,6 +91,19 @@ class Turns:
 
     def _failed(self, _: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
         self._wrong.append(context.get("exception") or AssertionError(context["message"]))
+
+
+class Rest(asyncio.Event):
+    """An event that is waited for by whoever has nothing to do."""
+
+    resting = False
+
+    async def wait(self) -> Literal[True]:
+        self.resting = True
+        try:
+            return await super().wait()
+        finally:
+            self.resting = False
 
 
 class _LoggedErrors(logging.Handler):

@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from sse_app.connection import Connection
+from sse_domain.api import FrameWriter
 from sse_domain.cursor import Positions, parse_cursor
 from sse_domain.message import Message, ReceiverType
-from sse_domain.ports import FrameWriter
 from sse_domain.replay import ReplayMode, StreamRequest
 from tests.unit.domain.model import Identity, Memberships, Witness, is_expired
 
 if TYPE_CHECKING:
-    from tests.unit.app.node_world import NodeWorld
+    from tests.unit.app.hub_world import HubWorld
+    from tests.unit.app.watched_node import WatchedNode
 
 CURSOR_GRAMMAR = re.compile(r"[0-9A-Za-z._-]{1,64}")  # SPEC §2
 
@@ -34,7 +35,8 @@ class Asked(NamedTuple):
     """How things stood when a stream was asked for: they may move on until it is open."""
 
     head: int
-    furthest: dict[str, list[int]]
+    seq: int  # the last of the log; the node may not know it yet
+    furthest: dict[str, list[int]]  # what readers were given, as far as the node knew
     unread: list[Message]
 
 
@@ -59,9 +61,16 @@ class WatchedStream(FrameWriter):
     """
 
     def __init__(
-        self, world: NodeWorld, identity: Identity, request: StreamRequest, witness: Witness | None, asked: Asked
+        self,
+        world: HubWorld,
+        node: WatchedNode,
+        identity: Identity,
+        request: StreamRequest,
+        witness: Witness | None,
+        asked: Asked,
     ) -> None:
         self.number = len(world.streams)  # by which sets of connections are ordered, the same on every run
+        self.node = node
         self.identity = identity
         self.request = request
         self.witness = witness
@@ -81,6 +90,11 @@ class WatchedStream(FrameWriter):
         return bool(self.frames) and not self.closed
 
     @property
+    def connection_id(self) -> str:
+        assert self.connection is not None
+        return self.connection.connection_id
+
+    @property
     def known(self) -> Witness:
         assert self.witness is not None, "written to before it was opened"
         return self.witness
@@ -98,18 +112,19 @@ class WatchedStream(FrameWriter):
         for message, cursor in batch:
             self._world.watch(lambda message=message, cursor=cursor: self._given(message, cursor))  # type: ignore[misc]
 
-    def control(self, event: str, payload: Mapping[str, object]) -> None:
-        if event == "sse.open":
-            self._world.watch(lambda: self._opened(payload))
-            self.told = payload["unread"]
-        else:
-            self._world.watch(self._take_write)
-            assert event == "sse.unread", f"nothing here gives a reason for {event}"
-            self.told = payload
+    def begin(self, cursor: str, opened: Mapping[str, object], reset: str | None) -> None:
+        assert reset is None, "nothing here gives a reason for it"
+        self._world.watch(lambda: self._stands(cursor))
+        self._world.watch(lambda: self._opened(opened))
+        self.told = opened["unread"]
 
-    def stand(self, cursor: str, *, heartbeat: bool) -> None:
-        if heartbeat:
-            self._world.watch(self._take_write)
+    def control(self, event: str, payload: Mapping[str, object]) -> None:
+        self._world.watch(self._take_write)
+        assert event == "sse.unread", f"nothing here gives a reason for {event}"
+        self.told = payload
+
+    def beat(self, cursor: str) -> None:
+        self._world.watch(self._take_write)
         self._world.watch(lambda: self._stands(cursor))
 
     def close(self, reason: str, *, reconnect: bool, retry_ms: int | None = None) -> None:
@@ -118,9 +133,9 @@ class WatchedStream(FrameWriter):
     # As its reader takes it.
 
     def stall(self, room: int) -> None:
-        """Take so many more writes, and then none."""
+        """Take so many more writes, at least one, and then none."""
         if not self.blocked:
-            self.room, self.blocked = room, room == 0
+            self.room = room
 
     def release(self) -> None:
         """Take everything again."""
@@ -136,11 +151,12 @@ class WatchedStream(FrameWriter):
         if self.connection is not None:
             self.connection.leave()
 
-    def come_back(self, frames_lost: int) -> WatchedStream:
-        """The reader opens another stream, having received all but the last frames of this one."""
+    def come_back(self, node: WatchedNode, frames_lost: int) -> WatchedStream:
+        """The reader opens another stream, on whichever node, having received all but the last frames of this one."""
         frame = self.frames[max(0, len(self.frames) - 1 - frames_lost)]
         request = replace(self.request, cursor=frame.cursor)
-        return self._world.open(self.identity, request, self.known.after_cut(frame.persisted_given))
+        witness = replace(self.known.after_cut(frame.persisted_given), order=node.order)
+        return self._world.open(node, self.identity, request, witness)
 
     # What must hold.
 
@@ -174,13 +190,27 @@ class WatchedStream(FrameWriter):
             assert begin == _positions(cursor), "does not begin where the last one was left"
         else:
             who = replace(self.identity, client_id=str(payload["client_id"]))
-            head = self._world.head
+            head = self.node.head
             start = begin[0], begin[1], begin[2]
-            self.witness = OpeningWitness(who, start, head, self._world.order, asked_at_head=self._asked.head)
-            self._world.begins(self.witness)
+            self.witness = OpeningWitness(who, start, head, self.node.order, asked_at_head=self._asked.head)
+            self._world.begins(self.node, self.witness)
             self._check_beginning(begin, head)
         for reader in self.readers:
-            self._world.furthest.setdefault(reader, [0, 0, 0])
+            for furthest in (self._world.furthest, self.node.furthest):
+                furthest.setdefault(reader, [0, 0, 0])
+        self._check_counts(payload["unread"])
+
+    def _check_counts(self, told: object) -> None:
+        """SPEC §2: they are the user's own, of some moment since the stream was asked for."""
+        assert (told is None) == (self.identity.user_id is None)
+        if isinstance(told, Mapping):
+            now = self._world.unread_of(self.identity.user_id)
+            # Of a group the user may have been another kind of member meanwhile.
+            in_groups = {m.event_id for m in self._world.log if m.receiver.type is ReceiverType.GROUP}
+            before, since = self._asked.unread, self._world.log[self._asked.seq :]
+            throughout = {m.event_id for m in now if m in before} - in_groups
+            ever = {m.event_id for m in (*before, *since)} | in_groups
+            assert len(throughout) <= told["total"] <= len(ever)
 
     def _check_beginning(self, begin: Positions, head: int) -> None:
         """SPEC §2: a stream without a cursor begins at what its user, or else its client, was not given yet."""

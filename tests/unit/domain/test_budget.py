@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from sse_domain.bounds import Budget, Caps
 from sse_domain.cursor import Positions
-from sse_domain.delivery import Budget, Caps, Delivery, State
+from sse_domain.delivery import Delivery, State
 from sse_domain.message import BROADCAST, Priority
 from sse_domain.subscription import Audience
 from tests.unit.domain.store import Store, draft

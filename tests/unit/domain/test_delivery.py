@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given as examples
 from hypothesis import strategies as st
 
+from sse_domain.bounds import Caps
 from sse_domain.cursor import Positions
-from sse_domain.delivery import Caps, Delivery, Given, State, run_at_once
+from sse_domain.delivery import Delivery, Given, State, run_at_once
 from sse_domain.message import BROADCAST, Message, Priority, Receiver
 from sse_domain.replay import ReadRequest
 from sse_domain.subscription import Audience

@@ -9,8 +9,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from sse_domain.bounds import Caps
 from sse_domain.cursor import Positions, encode_cursor, parse_cursor
-from sse_domain.delivery import Caps, Delivery, State
+from sse_domain.delivery import Delivery, State
 from sse_domain.message import Draft, Message
 from sse_domain.replay import LogHead, ReadRequest, ReplayPage, ResetReason, judge_cursor
 from sse_domain.subscription import Audience

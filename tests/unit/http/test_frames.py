@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sse_adapters.http.frames import BatchEncoder, control_frame, message_frame, retry_frame, standing_frame
+from sse_adapters.http.frames import (
+    BatchEncoder,
+    MessageBatch,
+    control_frame,
+    first_frames,
+    heartbeat_frame,
+    message_frame,
+)
 from sse_domain.message import BROADCAST, Message, Priority
 from tests.support.sse import EventStreamParser, Frame
 
@@ -53,6 +60,11 @@ def test_data_is_given_to_the_byte(data: str) -> None:
     assert frame.data == data
 
 
+def encoded(encoder: BatchEncoder, batch: MessageBatch) -> bytes:
+    encoder.encode(batch)
+    return encoder.frames
+
+
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
@@ -65,7 +77,7 @@ def test_any_json_in_any_layout_comes_back(values: list[object], indent: int | s
     texts = [json.dumps(value, ensure_ascii=False, indent=indent) for value in values]
     texts = [text.encode("utf-8", "replace").decode() for text in texts]
     batch = [(message(text.encode()), f"{seq}-e") for seq, text in enumerate(texts)]
-    frames = read(BatchEncoder().encode(batch))
+    frames = read(encoded(BatchEncoder(), batch))
     assert [frame.json for frame in frames] == [json.loads(text) for text in texts]
     assert [frame.id for frame in frames] == [cursor for _, cursor in batch]
 
@@ -76,22 +88,38 @@ def test_a_control_event_has_no_id_and_may_carry_a_retry() -> None:
     assert (close.event, close.json, close.id, close.retry) == ("sse.close", {}, None, 3000)
 
 
-def test_an_id_only_frame_moves_the_id_and_dispatches_nothing() -> None:
-    [standing, heartbeat] = read(standing_frame("7-e", heartbeat=False) + standing_frame("8-e", heartbeat=True))
+@pytest.mark.parametrize("reset", [None, "unknown"])
+def test_a_stream_begins_with_retry_its_id_and_what_it_opens_with(reset: str | None) -> None:
+    retry, standing, *told = read(first_frames(2000, "7-e", {"a": 1}, reset))
+    assert (retry.retry, retry.dispatched) == (2000, False)
     assert (standing.id, standing.dispatched, standing.comment) == ("7-e", False, None)
+    expected = [("sse.open", {"a": 1}), ("sse.reset", {"reason": reset})][: len(told)]
+    assert [(frame.event, frame.json) for frame in told] == expected
+    assert len(told) == (1 if reset is None else 2)
+
+
+def test_a_heartbeat_moves_the_id_and_dispatches_nothing() -> None:
+    [heartbeat] = read(heartbeat_frame("8-e"))
     assert (heartbeat.id, heartbeat.dispatched, heartbeat.comment) == ("8-e", False, "")
 
 
-def test_retry_dispatches_nothing() -> None:
-    [frame] = read(retry_frame(2000))
-    assert (frame.retry, frame.dispatched) == (2000, False)
+def test_a_chunk_says_how_long_its_frames_are() -> None:
+    encoder = BatchEncoder()
+    frames = encoded(encoder, [(message(b'"' + b"x" * 300 + b'"'), "1-e")])
+    assert encoder.chunk == b"%x\r\n%b\r\n" % (len(frames), frames)
+
+
+def test_nothing_is_no_chunk_for_an_empty_one_would_end_the_body() -> None:
+    encoder = BatchEncoder()
+    encoded(encoder, [])
+    assert encoder.chunk == b""
 
 
 def test_a_batch_is_encoded_once_while_it_is_the_same_object() -> None:
     encoder = BatchEncoder()
     batch = [(message(b"1"), "1-e"), (message(b"2"), "2-e")]
-    first = encoder.encode(batch)
-    assert encoder.encode(batch) is first
-    assert encoder.encode([(message(b"3"), "3-e")]) != first
-    assert encoder.encode(batch) == first
-    assert encoder.encode(()) == b""
+    first = encoded(encoder, batch)
+    assert encoded(encoder, batch) is first
+    assert encoded(encoder, [(message(b"3"), "3-e")]) != first
+    assert encoded(encoder, batch) == first
+    assert encoded(encoder, ()) == b""

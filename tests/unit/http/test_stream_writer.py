@@ -1,31 +1,18 @@
-"""The writer against a server whose socket the test opens and shuts."""
+"""The writer for any ASGI server, against one whose socket the test opens and shuts."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from litestar.types import HTTPDisconnectEvent, HTTPRequestEvent
 from litestar.types import Message as AsgiMessage
 
-from sse_adapters.http.direct_writer import DirectFrameWriter
 from sse_adapters.http.frames import BatchEncoder
 from sse_adapters.http.stream_writer import AsgiFrameWriter
-from sse_domain.message import BROADCAST, Message, Priority
-
-MESSAGE = Message(
-    event_id="e1",
-    seq=1,
-    event_type="t",
-    receiver=BROADCAST,
-    priority=Priority.NORMAL,
-    data=b"1",
-    created_at=datetime(2025, 1, 1, tzinfo=UTC),
-)
+from tests.unit.http.one_stream import MESSAGE, RETRY_MS, Stream
 
 
 class Socket:
@@ -34,15 +21,10 @@ class Socket:
     def __init__(self) -> None:
         self.written: list[bytes] = []
         self.complete = False
-        self.aborted = False
-        self.closing = False
         self.fails: Exception | None = None
         self.left = asyncio.Event()
         self.writable = asyncio.Event()
         self.writable.set()
-
-    def is_closing(self) -> bool:
-        return self.closing
 
     async def send(self, event: AsgiMessage) -> None:
         if not self.writable.is_set():
@@ -57,10 +39,6 @@ class Socket:
         await self.left.wait()
         return {"type": "http.disconnect"}
 
-    def abort(self) -> None:
-        self.aborted = True
-        self.left.set()
-
 
 @pytest.fixture
 async def connection() -> Socket:
@@ -73,12 +51,25 @@ async def drains() -> list[bool]:
 
 
 @pytest.fixture
-async def writer(connection: Socket, drains: list[bool]) -> AsyncIterator[AsgiFrameWriter]:
-    transport: Any = connection
-    writer = AsgiFrameWriter(connection.send, BatchEncoder(), transport)
+async def writer(connection: Socket, drains: list[bool]) -> AsgiFrameWriter:
+    writer = AsgiFrameWriter(BatchEncoder(), RETRY_MS, connection.receive, connection.send)
     writer.drained = lambda: drains.append(writer.blocked)
-    yield writer
-    writer.abandon()
+    return writer
+
+
+@pytest.fixture
+async def stream() -> Stream:
+    return Stream()
+
+
+@pytest.fixture
+async def serving(writer: AsgiFrameWriter, stream: Stream) -> AsyncIterator[asyncio.Task[None]]:
+    """The server's task, waiting for the reader to leave or the hub to end the stream."""
+    task = asyncio.create_task(writer.serve(stream))
+    await turns()
+    yield task
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def turns() -> None:
@@ -88,14 +79,14 @@ async def turns() -> None:
 
 
 async def test_a_write_is_done_when_the_call_returns(writer: AsgiFrameWriter, connection: Socket) -> None:
-    writer.retry(2000)
-    writer.stand("1-e", heartbeat=True)
-    writer.control("sse.open", {"a": 1})
+    writer.begin("0-e", {"a": 1}, None)
+    writer.beat("1-e")
+    writer.control("sse.unread", {"total": 1})
     writer.give([(MESSAGE, "1-e")])
     assert connection.written == [
-        b"retry: 2000\n\n",
+        b'retry: 2000\n\nid: 0-e\n\nevent: sse.open\ndata: {"a":1}\n\n',
         b":\nid: 1-e\n\n",
-        b'event: sse.open\ndata: {"a":1}\n\n',
+        b'event: sse.unread\ndata: {"total":1}\n\n',
         b"id: 1-e\nevent: t\ndata: 1\n\n",
     ]
     assert not writer.blocked
@@ -105,27 +96,15 @@ async def test_a_full_socket_blocks_until_it_has_drained(
     writer: AsgiFrameWriter, connection: Socket, drains: list[bool]
 ) -> None:
     connection.writable.clear()
-    writer.stand("1-e", heartbeat=False)
+    writer.beat("1-e")
     assert writer.blocked
     await turns()
     assert (connection.written, drains) == ([], [])
     connection.writable.set()
     await turns()
-    assert connection.written == [b"id: 1-e\n\n"]
+    assert connection.written == [b":\nid: 1-e\n\n"]
     assert drains == [False]
     assert not writer.blocked
-
-
-async def test_what_is_written_while_blocked_follows_in_order(
-    writer: AsgiFrameWriter, connection: Socket, drains: list[bool]
-) -> None:
-    connection.writable.clear()
-    for cursor in ("1-e", "2-e", "3-e"):
-        writer.stand(cursor, heartbeat=False)
-    connection.writable.set()
-    await turns()
-    assert b"".join(connection.written) == b"id: 1-e\n\nid: 2-e\n\nid: 3-e\n\n"
-    assert drains == [False]
 
 
 async def test_a_server_may_suspend_more_than_once(writer: AsgiFrameWriter, connection: Socket) -> None:
@@ -135,42 +114,36 @@ async def test_a_server_may_suspend_more_than_once(writer: AsgiFrameWriter, conn
         await asyncio.wait_for(connection.writable.wait(), None)
         await connection.send(event)
 
-    hesitating = AsgiFrameWriter(hesitant, BatchEncoder(), None)
-    hesitating.stand("1-e", heartbeat=False)
-    hesitating.stand("2-e", heartbeat=False)
+    hesitating = AsgiFrameWriter(BatchEncoder(), RETRY_MS, connection.receive, hesitant)
+    hesitating.beat("1-e")
     await turns()
-    assert b"".join(connection.written) == b"id: 1-e\n\nid: 2-e\n\n"
+    assert connection.written == [b":\nid: 1-e\n\n"]
     assert not hesitating.blocked
 
 
 async def test_closing_writes_the_last_frame_and_releases_the_server(
-    writer: AsgiFrameWriter, connection: Socket
+    writer: AsgiFrameWriter, connection: Socket, serving: asyncio.Task[None], stream: Stream
 ) -> None:
-    serving = asyncio.create_task(writer.over(connection.receive))
-    await turns()
     writer.close("shutdown", reconnect=True, retry_ms=500)
     assert connection.written == [b'event: sse.close\ndata: {"reason":"shutdown","reconnect":true}\nretry: 500\n\n']
     assert connection.complete
     await turns()
     assert serving.done()
     assert not serving.cancelled()
-    assert not connection.aborted
+    assert stream.left
     writer.close("again", reconnect=True)
-    writer.stand("1-e", heartbeat=False)
+    writer.beat("1-e")
     assert len(connection.written) == 1
 
 
 @pytest.mark.parametrize("noticed", [True, False])
-async def test_closing_a_full_socket_cuts_it_off_at_once(
-    writer: AsgiFrameWriter, connection: Socket, noticed: bool
+async def test_closing_a_full_socket_gives_the_reader_up_at_once(
+    writer: AsgiFrameWriter, connection: Socket, serving: asyncio.Task[None], noticed: bool
 ) -> None:
-    serving = asyncio.create_task(writer.over(connection.receive))
-    await turns()
     connection.writable.clear()
     if noticed:
-        writer.stand("1-e", heartbeat=False)
+        writer.beat("1-e")
     writer.close("timeout", reconnect=True)
-    assert connection.aborted
     await turns()
     assert serving.done()
     assert not serving.cancelled()
@@ -179,56 +152,48 @@ async def test_closing_a_full_socket_cuts_it_off_at_once(
     assert connection.written == []
 
 
-async def test_without_a_transport_a_stalled_write_is_given_up(connection: Socket) -> None:
-    writer = AsgiFrameWriter(connection.send, BatchEncoder(), None)
-    serving = asyncio.create_task(writer.over(connection.receive))
-    await turns()
-    connection.writable.clear()
-    writer.stand("1-e", heartbeat=False)
-    writer.close("timeout", reconnect=True)
-    await turns()
-    assert serving.done()
-    connection.writable.set()
-    await turns()
-    assert connection.written == []
-
-
-async def test_closing_before_anyone_waits_leaves_nobody_waiting(writer: AsgiFrameWriter, connection: Socket) -> None:
+async def test_closing_before_anyone_waits_leaves_nobody_waiting(
+    writer: AsgiFrameWriter, connection: Socket, stream: Stream
+) -> None:
     writer.close("shutdown", reconnect=True)
-    await writer.over(connection.receive)
+    await writer.serve(stream)
+    assert stream.left
 
 
-async def test_a_reader_that_leaves_ends_it(writer: AsgiFrameWriter, connection: Socket, drains: list[bool]) -> None:
-    serving = asyncio.create_task(writer.over(connection.receive))
-    await turns()
+async def test_a_reader_that_leaves_ends_it(
+    writer: AsgiFrameWriter, connection: Socket, drains: list[bool], serving: asyncio.Task[None], stream: Stream
+) -> None:
     connection.writable.clear()
-    writer.stand("1-e", heartbeat=False)
+    writer.beat("1-e")
     connection.left.set()
     await turns()
     assert serving.done()
+    assert stream.left
     connection.writable.set()
     await turns()
     assert (connection.written, drains) == ([], [])
 
 
-async def test_a_cancellation_from_outside_is_passed_on(writer: AsgiFrameWriter, connection: Socket) -> None:
-    serving = asyncio.create_task(writer.over(connection.receive))
-    await turns()
+async def test_a_cancellation_from_outside_is_passed_on(serving: asyncio.Task[None], stream: Stream) -> None:
     serving.cancel()
     await turns()
     assert serving.cancelled()
+    assert stream.left
 
 
 @pytest.mark.parametrize("blocked", [True, False])
 async def test_a_vanished_reader_is_no_error(
-    writer: AsgiFrameWriter, connection: Socket, caplog: pytest.LogCaptureFixture, drains: list[bool], blocked: bool
+    writer: AsgiFrameWriter,
+    connection: Socket,
+    caplog: pytest.LogCaptureFixture,
+    drains: list[bool],
+    serving: asyncio.Task[None],
+    blocked: bool,
 ) -> None:
-    serving = asyncio.create_task(writer.over(connection.receive))
-    await turns()
     if blocked:
         connection.writable.clear()
     connection.fails = ConnectionResetError()
-    writer.stand("1-e", heartbeat=False)
+    writer.beat("1-e")
     connection.writable.set()
     await turns()
     assert serving.done()
@@ -240,17 +205,6 @@ async def test_a_server_that_fails_is_logged_and_fails_no_one_else(
 ) -> None:
     connection.fails = RuntimeError("broken")
     with caplog.at_level(logging.ERROR, "sse_hub.http"):
-        writer.stand("1-e", heartbeat=False)
-        writer.stand("2-e", heartbeat=False)
+        writer.beat("1-e")
+        writer.beat("2-e")
     assert len(caplog.records) == 1
-
-
-async def test_a_stream_that_is_over_leaves_the_connection_to_the_next(connection: Socket) -> None:
-    lent: Any = connection
-    over = DirectFrameWriter(connection.send, BatchEncoder(), lent)
-    over.close("shutdown", reconnect=True)
-    following = DirectFrameWriter(connection.send, BatchEncoder(), lent)
-    over.abandon()
-    assert lent.writable == following._writable
-    following.abandon()
-    assert lent.writable is None

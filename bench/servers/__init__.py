@@ -1,1 +1,0 @@
-"""The servers that sse-hub is compared with: GET /stream, POST /broadcast and nothing more."""
