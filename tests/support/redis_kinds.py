@@ -131,7 +131,7 @@ class TlsRedis(PrivateRedis):
         return super().url.set(drivername="rediss", query={"ssl_ca_certs": str(self.certificate)})
 
 
-class TlsClusterNode(TlsRedis):
+class TlsClusterNode(TlsRedis, ClusterNode):
     options: ClassVar[Mapping[str, str]] = {"cluster-enabled": "yes", "tls-cluster": "yes"}
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import httpx
 
+from tests.support.ports import free_port
 from tests.support.preloaded import PreloadedPython
 
 SSE_HUB = ("-m", "sse_app.cli")
-_LISTENING = re.compile(r"listening on http://([0-9.]+):(\d+)")
+_LISTENING = re.compile(r"listening on http://[0-9.]+:\d+")
 _WORKER_SERVES = re.compile(r"worker (\d+) \(pid (\d+)\) serves")
 _START_SECONDS = 60.0  # of several workers on a busy machine
 _STOP_SECONDS = 30.0
@@ -24,7 +25,7 @@ _READY_POLL_SECONDS = 0.02
 
 
 class ServerProcess:
-    """One `sse-hub serve` on a free port of 127.0.0.1, configured by `SSE_*` variables alone.
+    """One `sse-hub serve` on a port of 127.0.0.1, which it keeps, configured by `SSE_*` variables alone.
 
     `program` is what Python runs instead of sse-hub: one that takes its place, with a seeded bug.
     It runs in `directory`, so the default database is made there, and in a process group of its own, so that
@@ -47,13 +48,13 @@ class ServerProcess:
         self._log_lines: list[str] = []
         self._log_grows = threading.Condition()
         self._log_ended = False
-        self._address_known_or_dead = threading.Event()
-        self._port = 0
+        self._listening_or_dead = threading.Event()
+        self.port = free_port()
 
     @property
     def base_url(self) -> str:
-        """Where it listens, such as `http://127.0.0.1:40123`."""
-        return f"http://127.0.0.1:{self._port}"
+        """Where it listens, such as `http://127.0.0.1:20123`."""
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -86,7 +87,7 @@ class ServerProcess:
     async def start(self) -> None:
         """Start and wait until `/health/ready` is 200; `AssertionError` with the log if it never is."""
         self._launch()
-        await asyncio.to_thread(self._address_known_or_dead.wait, _START_SECONDS)
+        await asyncio.to_thread(self._listening_or_dead.wait, _START_SECONDS)
         try:
             async with asyncio.timeout(_START_SECONDS):
                 await self._until_ready()
@@ -142,9 +143,9 @@ class ServerProcess:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SSE_")}
         self._log_lines = []
         self._log_ended = False
-        self._address_known_or_dead.clear()
+        self._listening_or_dead.clear()
         self._process = PreloadedPython(
-            [*self._program, "serve", "--port", str(self._port), *self.arguments],
+            [*self._program, "serve", "--port", str(self.port), *self.arguments],
             self._directory,
             environment | self.settings,
         )
@@ -170,13 +171,12 @@ class ServerProcess:
                 with self._log_grows:
                     self._log_lines.append(line)
                     self._log_grows.notify_all()
-                if found := _LISTENING.search(line):
-                    self._port = int(found[2])
-                    self._address_known_or_dead.set()
+                if _LISTENING.search(line):
+                    self._listening_or_dead.set()
         with self._log_grows:
             self._log_ended = True
             self._log_grows.notify_all()
-        self._address_known_or_dead.set()
+        self._listening_or_dead.set()
 
     async def _until_ready(self) -> None:
         async with httpx.AsyncClient(base_url=self.base_url, trust_env=False) as client:

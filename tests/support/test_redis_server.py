@@ -80,11 +80,11 @@ async def test_a_private_server_forgets_all_when_it_is_restarted_or_killed_and_k
 
 
 async def test_a_subclass_configures_its_server() -> None:
-    class InACluster(PrivateRedis):
-        options: ClassVar = {"cluster-enabled": "yes"}
+    class OfThreeDatabases(PrivateRedis):
+        options: ClassVar = {"databases": "3"}
 
-    async with run_private(InACluster) as server, Redis.from_url(str(server.url)) as redis:
-        assert (await redis.info("cluster"))["cluster_enabled"] == 1
+    async with run_private(OfThreeDatabases) as server, Redis.from_url(str(server.url)) as redis:
+        assert await redis.config_get("databases") == {"databases": "3"}
 
 
 async def test_a_server_that_the_environment_names_comes_first(monkeypatch: pytest.MonkeyPatch, new_run: None) -> None:

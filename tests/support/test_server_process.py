@@ -53,7 +53,7 @@ async def test_a_server_is_started_with_its_own_settings_and_awaited(
     monkeypatch.setenv("SSE_PORT", "1")
     async with run_stand_in(tmp_path, {"SSE_LOG_FORMAT": "json"}, ["--host", "127.0.0.1"]) as server:
         assert await ask(server) == "{'SSE_LOG_FORMAT': 'json'}"
-        assert "['serve', '--port', '0', '--host', '127.0.0.1']" in server.log
+        assert f"['serve', '--port', '{server.port}', '--host', '127.0.0.1']" in server.log
 
 
 async def test_a_killed_server_is_gone_and_comes_back_on_its_port(tmp_path: Path) -> None:

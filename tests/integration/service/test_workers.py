@@ -59,10 +59,6 @@ def address_of(number: int) -> str:
     return f"127.0.1.{number + 1}"
 
 
-def port_of(server: ServerProcess) -> int:
-    return int(server.base_url.rpartition(":")[2])
-
-
 @asynccontextmanager
 async def readers_of_each(server: ServerProcess) -> AsyncIterator[list[Reader]]:
     """Open streams until each worker has some."""
@@ -76,7 +72,7 @@ async def readers_of_each(server: ServerProcess) -> AsyncIterator[list[Reader]]:
             )
             await opened(stream)
             readers.append(Reader(number, stream))
-            holding = owners(port_of(server), pids)
+            holding = owners(server.port, pids)
             for reader in readers:
                 reader.pid = holding[reader.address]
             if all(sum(reader.pid == pid for reader in readers) >= STREAMS_EACH for pid in pids):
