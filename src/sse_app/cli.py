@@ -144,8 +144,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--worker", type=Assignment.parse, help=argparse.SUPPRESS)
     command.set_defaults(command=_serve)
 
-    summary = "bring the database to a revision of the schema (`serve` does so too, to the newest)"
-    command = commands.add_parser("migrate", help=summary, description=summary, parents=[common])
+    summary = "bring the database to a revision of the schema (an SQLite file: `serve` does so too, to the newest)"
+    command = commands.add_parser(
+        "migrate",
+        help=summary,
+        description=summary,
+        parents=[common],
+        epilog="`serve` does not migrate PostgreSQL and MySQL: it refuses to start on a revision that is not its own.",
+    )
     command.add_argument("--revision", help="where to (default: head, the newest; base: before the first)")
     command.add_argument("--down", action="store_true", help="the revision is an older one: take changes back")
     command.set_defaults(command=_migrate, misused=command.error)

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sse_app.flow import SharedRun, StreamFlow
 from sse_domain.api import FrameWriter, OpenStream
-from sse_domain.cursor import Positions, encode_cursor
+from sse_domain.cursor import START, Positions, encode_cursor
 from sse_domain.delivery import Delivery
 from sse_domain.inbox import UnreadCounts
 from sse_domain.message import Receiver, ReceiverType
@@ -24,6 +24,7 @@ class Connection(OpenStream):
     """An open stream of a client, and of a user if it has one.
 
     `addressed`: a message was sent to its client although the application did not name it.
+    `client_start` is what a client is not owed that was never seen before: what it was not there for.
     `unread_told` are the counts that a stream which wants to be told them was told last; None for one that does not.
     """
 
@@ -33,6 +34,7 @@ class Connection(OpenStream):
         "addressed",
         "blocked_since",
         "client_id",
+        "client_start",
         "closed",
         "connected_at",
         "connection_id",
@@ -52,6 +54,7 @@ class Connection(OpenStream):
         connection_id: str,
         client_id: str,
         named_client: bool,
+        client_start: Positions,
         unread_told: UnreadCounts | None,
         connected_at: datetime,
         delivery: Delivery,
@@ -71,7 +74,8 @@ class Connection(OpenStream):
         self.writer = writer
         self.closed = False
         self.blocked_since: float | None = None
-        self.recorded = [0, 0, 0]
+        self.client_start = client_start
+        self.recorded = [0, 0, 0] if client_start == START else []
         self.unread_owed: UnreadCounts | None = None
         self._flow = flow
         self._forget = forget
@@ -97,16 +101,20 @@ class Connection(OpenStream):
 
     def record(self) -> bool:
         """Take what it was given as recorded; whether that is anything new that counts as delivered (see `given`)."""
-        if self.event_types is not None or self.recorded == self.delivery.given:
+        given = self._given()
+        if self.recorded == given:
             return False
-        self.recorded = list(self.delivery.given)
+        self.recorded = list(given)
         return True
 
-    def given(self) -> Positions:
-        """What counts as delivered to its readers: nothing for a filtered stream (SPEC §4, pending)."""
-        if self.event_types is not None:
-            return Positions(0, 0, 0)
-        return Positions(*self.delivery.given)
+    def given(self, reader: Receiver) -> Positions:
+        """What counts as delivered to one of its `readers`."""
+        given = Positions(*self._given())
+        return given.furthest(self.client_start) if reader.type is ReceiverType.CLIENT else given
+
+    def _given(self) -> list[int]:
+        """Nothing for a filtered stream (SPEC §4, pending)."""
+        return [0, 0, 0] if self.event_types is not None else self.delivery.given
 
     def take(self, run: SharedRun) -> None:
         """Take messages of its audience that the feed has just applied: at once if it can, else into the lanes."""

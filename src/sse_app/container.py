@@ -26,12 +26,14 @@ from sse_app.heartbeat import Heartbeat
 from sse_app.hub import Hub
 from sse_app.janitor import Janitor
 from sse_app.lookup import OpeningLookup
+from sse_app.memberships import Memberships
 from sse_app.node import Node
 from sse_app.opening import StreamOpener
 from sse_app.outbox import OutboxRelay
 from sse_app.overview import Overview
 from sse_app.presence import PresenceReporter
 from sse_app.publisher import Publisher
+from sse_app.questions import Questions
 from sse_app.sequencer import Sequencer
 from sse_app.service import HubService
 from sse_app.settings import Settings, SettingsError
@@ -134,7 +136,9 @@ class Container(containers.DeclarativeContainer):
         caps=caps,
         most_opening=settings.provided.opening_streams,
     )
-    disconnections = providers.Singleton(Disconnections, hub, shared.provided.bus, shared.provided.presence, clock)
+    questions = providers.Singleton(Questions, shared.provided.bus, shared.provided.presence)
+    disconnections = providers.Singleton(Disconnections, hub, shared.provided.bus, questions, clock)
+    memberships = providers.Singleton(Memberships, store.provided.subscriptions, feed, shared.provided.bus, questions)
     overview = providers.Singleton(
         Overview,
         node_id=node_id,
@@ -151,14 +155,14 @@ class Container(containers.DeclarativeContainer):
         clock=clock,
         storage=storage,
     )
-    cluster = providers.Singleton(Cluster, shared.provided.bus, follower, fan_out, unread, disconnections)
+    cluster = providers.Singleton(Cluster, shared.provided.bus, follower, fan_out, unread, disconnections, questions)
     service = providers.Singleton(
         HubService,
         message_log=store.provided.log,
         inbox=store.provided.inbox,
         subscriptions=store.provided.subscriptions,
         hub=hub,
-        feed=feed,
+        memberships=memberships,
         publisher=publisher,
         outbox=outbox,
         opener=opener,

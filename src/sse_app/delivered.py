@@ -75,14 +75,15 @@ class DeliveredLedger:
                     del self._due[reader]
 
     def _note(self, connection: Connection) -> None:
-        record = Delivered(connection.given(), self._clock.now())
+        now = self._clock.now()
         for reader in connection.readers():
+            record = Delivered(connection.given(reader), now)
             before = self._due.get(reader)
             self._due[reader] = record if before is None else _merge(before, record)
 
     def _noted(self, reader: Receiver) -> list[Delivered]:
         """What is known of a reader beside the inbox."""
-        noted = [Delivered(stream.given(), self._clock.now()) for stream in self._streams_of(reader)]
+        noted = [Delivered(stream.given(reader), self._clock.now()) for stream in self._streams_of(reader)]
         if reader in self._due:
             noted.append(self._due[reader])
         return noted

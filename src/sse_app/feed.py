@@ -24,6 +24,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -36,7 +37,7 @@ from sse_app.unread import UnreadWatch
 from sse_domain.cursor import EPOCH_LENGTH
 from sse_domain.errors import StoreUnavailable
 from sse_domain.message import Message
-from sse_domain.notes import Committed
+from sse_domain.notes import Answer, Committed, LearnMemberships
 from sse_domain.ports import Bus, LogIdentity, MessageLog, Subscriptions
 from sse_domain.replay import LogHead
 from sse_domain.subscription import Membership
@@ -45,6 +46,7 @@ log = logging.getLogger("sse_hub.feed")
 
 READ_LIMIT = 100  # messages at once: of the largest, 25 MiB
 READ_CHANGES = 1000  # memberships at once
+MOST_QUESTIONS = 1000  # of other nodes at once, who do not wait for long
 
 
 class Feed:
@@ -73,6 +75,7 @@ class Feed:
         self._bus = bus
         self._hints = Hints()
         self._memberships = 0  # every change up to this version is known to the hub
+        self._questions: deque[LearnMemberships] = deque(maxlen=MOST_QUESTIONS)
         self._set_back = ""  # the name of a log that was set back, and must be given another
 
     async def start(self) -> None:
@@ -110,6 +113,13 @@ class Feed:
         self._hints.memberships = max(self._hints.memberships, told.memberships)
         self._hints.add([message for message in committed.messages if (message.seq or 0) > flow.seq])
         return True
+
+    def asked(self, question: LearnMemberships) -> bool:
+        """Answer another node once the memberships are known that it asks for; whether there is now anything to be
+        applied for that, as after `hint`."""
+        self._questions.append(question)
+        self._answer()
+        return self.hint(Committed(LogHead(epoch=question.epoch, seq=0, memberships=question.version)))
 
     async def apply_hints(self) -> int | None:
         """Apply what was hinted at as far as it follows without a hole: None if that is all that was heard of, else the
@@ -161,13 +171,13 @@ class Feed:
         except TimeoutError as error:
             raise StoreUnavailable("the database did not answer in time") from error
 
-    def changed(self, membership: Membership) -> None:
-        """Let a membership take effect that was just changed through this node. Call while `changing` it."""
+    def changed(self, membership: Membership) -> str:
+        """Let a membership take effect that was just changed through this node; the name of the log that counted the
+        change. Call while `changing` it."""
         self._take_effect(membership)
         if membership.version == self._memberships + 1:  # else another node's changes came before: they are to be read
             self._memberships = membership.version
-        head = self._hub.flow.head
-        self._bus.tell(Committed(LogHead(epoch=head.epoch, seq=head.seq, memberships=membership.version)))
+        return self._hub.flow.head.epoch
 
     def _stand_at(self, head: LogHead) -> None:
         self._hub.flow.head.epoch = head.epoch
@@ -212,6 +222,15 @@ class Feed:
                 self._take_effect(membership)
             reached = changes[-1].version if changes else version
             self._memberships = reached if len(changes) == READ_CHANGES else max(reached, version)
+        self._answer()
+
+    def _answer(self) -> None:
+        """Tell the nodes that ask for it what is known by now."""
+        epoch, known = self._hub.flow.head.epoch, self._memberships
+        answered = [each for each in self._questions if each.epoch == epoch and each.version <= known]
+        for question in answered:
+            self._questions.remove(question)
+            self._bus.tell(Answer(question.question_id))
 
     def _take_effect(self, membership: Membership) -> None:
         if membership.subscription is None:

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from sse_app.feed import Feed
 from sse_domain.errors import Unavailable
-from sse_domain.notes import Committed
+from sse_domain.notes import Committed, LearnMemberships
 
 log = logging.getLogger("sse_hub.feed")
 
@@ -30,6 +30,11 @@ class Follower:
     def hear(self, committed: Committed) -> None:
         """Another node has committed something."""
         if self._feed.hint(committed):
+            self._woken.set()
+
+    def hear_question(self, question: LearnMemberships) -> None:
+        """Another node has changed a membership, and waits until this one knows it."""
+        if self._feed.asked(question):
             self._woken.set()
 
     def missed(self) -> None:

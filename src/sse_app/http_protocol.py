@@ -94,7 +94,8 @@ class TransportProtocol(HttpToolsProtocol):
             super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(400, "Bad Request", "malformed_request", "the request is not well-formed HTTP")
+        detail = "the request is not well-formed HTTP (what is not ASCII in its path and query must be percent-encoded)"
+        self._refuse(400, "Bad Request", "malformed_request", detail)
 
     def _expect_head(self) -> None:
         self._head_bytes: int | None = 0  # of the head that is arriving; None while none is

@@ -78,6 +78,7 @@ class StreamOpener:
         epoch = self._hub.flow.head.epoch or (await self._lookup.head()).epoch
         with self._hub.opening(request.user_id) as user:
             start, known = await self._start(request, user)
+            client_start = await self._client_start(request, start, known)
             if self._hub.flow.head.epoch != epoch:
                 return None
             # No awaits from here on: the position, the first frames and the registration are one step for the feed.
@@ -95,6 +96,7 @@ class StreamOpener:
                 connection_id=secrets.token_urlsafe(12),
                 client_id=audience.client_id or "",
                 named_client=request.client_id is not None,
+                client_start=client_start,
                 unread_told=counts if request.unread else None,
                 connected_at=self._clock.now(),
                 delivery=Delivery(audience, considered, head.seq, self._caps, self._hub.flow.budget),
@@ -146,7 +148,7 @@ class StreamOpener:
                     return Start(positions=judged, groups_after=0, resumed=True, complete=True), known
                 reset = judged
             if request.since is not None:
-                known = await self._known(request, user, readers=())
+                known = await self._known(request, user, _owed(request))
                 return await self._start_since(request.since, head, reset), known
         known = await self._known(request, user, _owed(request))
         seq = self._hub.flow.head.seq
@@ -169,6 +171,18 @@ class StreamOpener:
             complete=reset is None and (seq > head.purged_through or not head.purged_through),
             reset=reset,
         )
+
+    async def _client_start(self, request: StreamRequest, start: Start, known: Known) -> Positions:
+        """What a named client is not owed that was never seen before: all that lies before this stream, unless it is
+        addressed to the client."""
+        client = _client(request)
+        if client is None or start.resumed or client in known.delivered:
+            return START
+        if request.since is None and request.replay is not ReplayMode.NONE:
+            return start.positions  # which lie before what is
+        async with self._turns:
+            owed = await self._log.first_owed(client, START, self._clock.now())
+        return _just_before(owed, start.positions)
 
     async def _first_position(self, request: StreamRequest, known: Known, head: Positions) -> Positions:
         """Where a stream without a cursor begins: what its user, or else its named client, is still owed."""
@@ -212,8 +226,6 @@ def _client(request: StreamRequest) -> Receiver | None:
 
 def _owed(request: StreamRequest) -> Sequence[Receiver]:
     """Of whom it matters what they were given, for a stream that begins anew."""
-    if request.replay is ReplayMode.NONE:
-        return ()
     user = _user(request) if request.replay is ReplayMode.PENDING else None
     return [reader for reader in (user, _client(request)) if reader is not None]
 

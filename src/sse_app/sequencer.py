@@ -55,6 +55,7 @@ class _Submission(NamedTuple):
 class Sequencer:
     def __init__(self, message_log: MessageLog, feed: Feed, clock: Clock, *, patience_seconds: float) -> None:
         self.backlog = 0  # entries waiting to be committed
+        self.stopped = False
         self._backlog_bytes = 0
         self._log = message_log
         self._feed = feed
@@ -65,7 +66,6 @@ class Sequencer:
         self._committed_at = clock.monotonic()
         self._impatience: asyncio.TimerHandle | None = None  # one for all: it would cost each more than its answer
         self._writer: asyncio.Task[None] | None = None
-        self._stopped = False
 
     async def submit(self, entries: Sequence[Entry]) -> list[Sequenced]:
         """Commit these in order, in one transaction; answered when they are committed and applied.
@@ -73,7 +73,7 @@ class Sequencer:
         Raises StoreUnavailable (whether they are committed, or will be, is then unknown), Overloaded or ShuttingDown
         (they are not). A caller that is cancelled does not undo its submission.
         """
-        if self._stopped:
+        if self.stopped:
             raise ShuttingDown("this node is shutting down")
         size = sum(len(entry.draft.data) for entry in entries)
         full = self.backlog + len(entries) > MAX_BACKLOG or self._backlog_bytes + size > MAX_BACKLOG_BYTES
@@ -92,7 +92,7 @@ class Sequencer:
 
     async def stop(self) -> None:
         """Refuse new submissions and finish the ones taken."""
-        self._stopped = True
+        self.stopped = True
         if self._writer is not None:
             await self._writer
         if self._impatience is not None:

@@ -10,9 +10,9 @@ from sse_app.clock import Clock
 from sse_app.connection import Connection
 from sse_app.delivered import DeliveredLedger
 from sse_app.disconnecting import Disconnections
-from sse_app.feed import Feed
 from sse_app.hub import Hub
 from sse_app.in_process import InProcessHub
+from sse_app.memberships import Memberships
 from sse_app.opening import StreamOpener
 from sse_app.outbox import OutboxRelay, TransactionOutbox
 from sse_app.overview import Overview
@@ -28,7 +28,7 @@ from sse_domain.notes import HasRead
 from sse_domain.ports import Bus, Inbox, MessageLog, Subscriptions
 from sse_domain.presence import ClientInfo
 from sse_domain.replay import StreamRequest
-from sse_domain.subscription import Membership, Subscription, check_event_types
+from sse_domain.subscription import Subscription, check_event_types
 
 MAX_IDS = 1000
 
@@ -43,7 +43,7 @@ class HubService(InProcessHub):
         inbox: Inbox,
         subscriptions: Subscriptions,
         hub: Hub,
-        feed: Feed,
+        memberships: Memberships,
         publisher: Publisher,
         outbox: OutboxRelay,
         opener: StreamOpener,
@@ -62,7 +62,7 @@ class HubService(InProcessHub):
         self._inbox = inbox
         self._subscriptions = subscriptions
         self._hub = hub
-        self._feed = feed
+        self._memberships = memberships
         self._publisher = publisher
         self._outbox = outbox
         self._opener = opener
@@ -144,20 +144,12 @@ class HubService(InProcessHub):
     ) -> tuple[Subscription, bool]:
         check_identifier("user_id", user_id)
         check_identifier("group", group)
-        types = check_event_types(event_types)
-        async with self._feed.changing():
-            subscription, new, version = await self._subscriptions.join(user_id, group, types)
-            self._feed.changed(Membership(user_id, group, subscription, version))
-        return subscription, new
+        return await self._memberships.join(user_id, group, check_event_types(event_types))
 
     async def unsubscribe(self, user_id: str, group: str) -> bool:
         check_identifier("user_id", user_id)
         check_identifier("group", group)
-        async with self._feed.changing():
-            version = await self._subscriptions.leave(user_id, group)
-            if version is not None:
-                self._feed.changed(Membership(user_id, group, None, version))
-        return version is not None
+        return await self._memberships.leave(user_id, group)
 
     async def subscriptions(self, user_id: str) -> list[Subscription]:
         check_identifier("user_id", user_id)

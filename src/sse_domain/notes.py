@@ -43,20 +43,30 @@ class HasRead:
 
 @dataclass(frozen=True, slots=True)
 class EndStreams:
-    """Every node is to end the streams of this user or client, and to say so with a StreamsEnded of the same
-    `command_id`. Without `reconnect` a client is turned away for a while."""
+    """Every node is to end the streams of this user or client, and to answer how many it has ended. Without `reconnect`
+    a client is turned away for a while."""
 
-    command_id: str
+    question_id: str
     receiver: Receiver
     reconnect: bool
 
 
 @dataclass(frozen=True, slots=True)
-class StreamsEnded:
-    """How many streams the telling node has ended for a command."""
+class LearnMemberships:
+    """Every node is to answer once it knows the membership changes of the log `epoch` up to this version."""
 
-    command_id: str
-    streams: int
+    question_id: str
+    epoch: str
+    version: int
 
 
-Note = Committed | Passing | HasRead | EndStreams | StreamsEnded
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The telling node's, to a question: a number, where one was asked for."""
+
+    question_id: str
+    number: int = 0
+
+
+Question = EndStreams | LearnMemberships
+Note = Committed | Passing | HasRead | Question | Answer

@@ -13,9 +13,10 @@ from tests.chaos.world import World
 from tests.integration.service.database_faults import DatabaseFaults
 from tests.support.database_process import DatabaseProcess
 from tests.support.http import HubApi, open_api
+from tests.support.patience import within
 from tests.support.server_process import ServerProcess
 
-GRACE_SECONDS = 0.2  # beside two heartbeats: what it said last is on its way to Redis
+GRACE_SECONDS = 0.7  # beside two heartbeats, and less than a third: what it said last is on its way to Redis
 BACK_SECONDS = 30.0
 LOOK_SECONDS = 0.05
 STARTS = 30
@@ -135,7 +136,7 @@ async def until_gone(world: World, node: ServerProcess, node_id: str) -> None:
 
 async def until_back(world: World, node: ServerProcess, node_id: str) -> None:
     """Until the others say that it is there again."""
-    async with asyncio.timeout(BACK_SECONDS):
+    async with within(BACK_SECONDS):
         for other in world.nodes:
             if other is not node:
                 async with open_api(other.base_url) as api:

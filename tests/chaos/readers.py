@@ -16,6 +16,7 @@ from tests.support.http import JsonObject
 from tests.support.sse import Frame
 
 SILENCE_SECONDS = 8.0  # with heartbeats every second: a reader takes a stream for dead
+OPENING_SECONDS = 30.0  # of a stream among a thousand that open at once
 BEAT_SECONDS = 1.0
 NO_CONTENT = 204
 
@@ -139,7 +140,7 @@ class ChaosReader:
             params=self.ways.parameters(),
             last_event_id=connection.cursor,
             receive_buffer=4096 if self.ways.slow else None,
-            patience=SILENCE_SECONDS,
+            patience=OPENING_SECONDS,
         ) as stream:
             connection.status = stream.status
             while frames_left is None or frames_left > 0 or self.run_.progress.ending:

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from tests.chaos.faults import Fault
 from tests.chaos.world import World
+from tests.support.patience import within
 from tests.support.private_servers import run_private
 from tests.support.push_disorder import PushDisorder
 from tests.support.redis_server import PrivateRedis
@@ -20,7 +21,8 @@ from tests.support.tcp_proxy import TcpProxy, run_proxy
 TIMES = 5  # that something is done again, while it lasts
 NO_LIMIT = "pubsub 33554432 8388608 60"
 TIGHT = "pubsub 20000 0 0"  # less than a note with bulk takes
-OVERFLOW_SECONDS = 20.0
+EFFECT_SECONDS = 20.0  # within which a fault that begins has had its effect
+ENOUGH = 20  # notes that are doubled, and delayed
 FAULTS = (
     "stop",
     "restart",
@@ -81,7 +83,7 @@ class HarmedRedis:
         with world.run.bus_fault("output buffers overflow"):
             cut_off = self._times_cut_off()
             await self._command("CONFIG", "SET", "client-output-buffer-limit", TIGHT)
-            async with asyncio.timeout(OVERFLOW_SECONDS):
+            async with within(EFFECT_SECONDS):
                 while self._times_cut_off() == cut_off:
                     await world.run.progress.more_answered(1)
             await asyncio.sleep(self.seconds)
@@ -111,8 +113,12 @@ class HarmedRedis:
     async def disarrange(self, world: World) -> None:
         """Of what is published some comes twice, and some late."""
         with world.run.bus_fault("notes doubled, reordered and delayed"):
+            doubled, delayed = self.disorder.doubled + ENOUGH, self.disorder.delayed + ENOUGH
             self.disorder.active = True
             await asyncio.sleep(self.seconds)
+            async with within(EFFECT_SECONDS):
+                while self.disorder.doubled < doubled or self.disorder.delayed < delayed:
+                    await world.run.progress.more_answered(1)
             self.disorder.active = False
 
     async def _again_and_again(self, *words: str) -> None:

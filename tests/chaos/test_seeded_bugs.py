@@ -3,6 +3,7 @@ checker that says what is wrong."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -12,6 +13,7 @@ import pytest
 from tests.chaos import altered_hub
 from tests.chaos.conftest import Report
 from tests.chaos.faults import Fault
+from tests.chaos.laws.evidence import LEARN_SECONDS
 from tests.chaos.playing import play
 from tests.chaos.redis_faults import HarmedRedis, harmed_redis
 from tests.chaos.world import Cast, World, open_world
@@ -38,13 +40,22 @@ def without_harm(redis: HarmedRedis) -> Fault:
     return wait
 
 
+def long_without_harm(redis: HarmedRedis) -> Fault:
+    """For twice as long as a node may take to learn of what was done elsewhere."""
+
+    async def wait(world: World) -> None:
+        await asyncio.sleep(2 * LEARN_SECONDS)
+
+    return wait
+
+
 # Which law each breaks, and under which fault. Those after the first three are left to `long_chaos`.
 SEEN: dict[Callable[[], None], tuple[str, Callable[[HarmedRedis], Fault]]] = {
     altered_hub.holes_are_passed_over: ("nothing_is_missed", disarray),
     altered_hub.cursors_are_level: ("complete_is_complete", without_harm),
     altered_hub.doubled_notes_are_given_twice: ("ephemeral_at_most_once", disarray),
     altered_hub.ticks_are_skipped: ("who_stays_is_served", without_redis),
-    altered_hub.leaving_is_not_noticed: ("only_its_own", without_harm),
+    altered_hub.leaving_is_not_noticed: ("only_its_own", long_without_harm),
     altered_hub.the_machines_clock_counts: ("time_is_the_stores", without_harm),
 }
 SHORT = Cast(end_seconds=5.0)

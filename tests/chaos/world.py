@@ -20,6 +20,7 @@ from tests.chaos.readers import BEAT_SECONDS, ChaosReader, Ways
 from tests.chaos.record import BROADCAST, Mark, Record
 from tests.chaos.run import PAUSE_SECONDS, Caller, Run, open_caller
 from tests.chaos.senders import Load, Sender, send_last, send_many
+from tests.support.patience import within
 from tests.support.server_process import SSE_HUB, ServerProcess
 
 START_SECONDS = 60.0
@@ -97,7 +98,7 @@ class World:
         self.readers = [ChaosReader(run, ways) for ways in cast.ways]
         async with asyncio.TaskGroup() as tasks:
             reading = [tasks.create_task(reader.run()) for reader in self.readers]
-            async with asyncio.timeout(START_SECONDS):
+            async with within(START_SECONDS):
                 for reader in self.readers:
                     await reader.started.wait()
             actors: tuple[Sender | Joiner | Marker | Counter | Disconnecter, ...] = (
@@ -129,7 +130,7 @@ class World:
         """The checker says what somebody lacks, so nobody is waited for without end."""
         await send_last(self.run)
         with suppress(TimeoutError):
-            async with asyncio.timeout(self.cast.end_seconds):
+            async with within(self.cast.end_seconds):
                 for reader in self.readers:
                     if reader.ways.stays:
                         await reader.has_all.wait()
@@ -143,7 +144,7 @@ class World:
                 cache = None if info is None else info["unread_cache"]
                 assert not cache or cache["drift"] == 0, info
             with suppress(TimeoutError):
-                async with asyncio.timeout(TELL_SECONDS):
+                async with within(TELL_SECONDS):
                     await self._until_all_are_told(caller)
 
     async def _mark_for_those_who_are_told(self) -> None:

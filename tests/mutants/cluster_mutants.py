@@ -23,6 +23,14 @@ def _disconnecting(name: str, old: str, new: str, test: str) -> Mutant:
     return _mutant(name, "disconnecting", old, new, f"test_disconnecting:{test}")
 
 
+def _question(name: str, old: str, new: str, test: str) -> Mutant:
+    return _mutant(name, "questions", old, new, f"test_disconnecting:{test}")
+
+
+def _membership(name: str, module: str, old: str, new: str, test: str) -> Mutant:
+    return _mutant(name, module, old, new, f"test_memberships:{test}")
+
+
 def _shared_read(name: str, old: str, new: str, module: str = "connection", test: str = "check_pairs") -> Mutant:
     return _mutant(name, module, old, new, f"test_shared_reads:{test}")
 
@@ -123,9 +131,9 @@ CLUSTER_MUTANTS = (
     ),
     _notes(
         "changes of memberships not told",
-        "feed",
-        "self._bus.tell(Committed(LogHead(epoch=head.epoch, seq=head.seq, memberships=membership.version)))",
-        "pass",
+        "questions",
+        "        self._bus.tell(question)  # first",
+        "        pass  # first",
         "test_a_join_and_a_leave_elsewhere_take_effect_with_the_note",
     ),
     _notes(
@@ -235,29 +243,60 @@ CLUSTER_MUTANTS = (
     ),
     _mutant("not said again when the lease had ended", "presence", "dict.fromkeys(self._hub.connections)", "{}"),
     # Disconnecting.
-    _disconnecting(
+    _question(
         "asked only once",
-        "            if asked:\n                self._bus.tell(command)\n",
+        "            if asked:\n                self._bus.tell(question)\n",
         "",
         "test_a_node_is_asked_again_and_ends_them_once",
     ),
     _disconnecting(
         "done as often as it is asked",
-        "ended = self._done.get(command.command_id)",
+        "ended = self._done.get(command.question_id)",
         "ended = None",
         "test_who_comes_back_is_not_ended_by_a_note_that_comes_again",
     ),
-    _disconnecting(
+    _question(
         "not told who is to do it before it is known",
-        "        self._bus.tell(command)  # first",
+        "        self._bus.tell(question)  # first",
         "        pass  # first",
         "test_other_nodes_are_told_even_if_it_cannot_be_learnt_who_they_are",
     ),
-    _disconnecting(
+    _question(
         "nodes that are gone waited for",
         " & await self._others())",
         ")",
         "test_a_node_that_is_gone_is_not_waited_for",
+    ),
+    # Memberships on all nodes.
+    _membership(
+        "answered before other nodes know of a join",
+        "memberships",
+        """            epoch = self._feed.changed(Membership(user_id, group, subscription, version))
+        await self._known_everywhere(epoch, version)
+""",
+        "            self._feed.changed(Membership(user_id, group, subscription, version))\n",
+        "test_nothing_is_answered_before_the_other_node_knows",
+    ),
+    _membership(
+        "said to be known before it is",
+        "feed",
+        " and each.version <= known]",
+        "]",
+        "test_nothing_is_answered_before_the_other_node_knows",
+    ),
+    _membership(
+        "what is known of one log said of another",
+        "feed",
+        "if each.epoch == epoch and ",
+        "if ",
+        "test_a_question_about_another_log_is_not_answered",
+    ),
+    _membership(
+        "only answered once there is something to learn",
+        "feed",
+        "        self._questions.append(question)\n        self._answer()\n",
+        "        self._questions.append(question)\n",
+        "test_a_node_that_has_learnt_of_it_already_says_so_at_once",
     ),
     # Cached counts.
     _counts(

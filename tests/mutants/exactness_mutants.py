@@ -10,6 +10,21 @@ def _mutant(name: str, module: str, old: str, new: str) -> Mutant:
 
 
 EXACTNESS_MUTANTS = (
+    # Where a stream begins that has no cursor.
+    _mutant(
+        "client owed all that lies before its first visit",
+        "opening",
+        "return start.positions  # which",
+        "return START  #",
+    ),
+    Mutant(
+        "client's own passed over at its first visit",
+        "opening",
+        "return _just_before(owed, start.positions)",
+        "return start.positions",
+        witness="test_first_visits:test_so_it_is_by_the_time_it_asks_to_begin_at",
+        package="sse_app",
+    ),
     # The feed: each message once, without a hole.
     _mutant(
         "hole before an own commit not filled",
@@ -106,7 +121,7 @@ EXACTNESS_MUTANTS = (
     # Memberships.
     _mutant(
         "join without its turn",
-        "service",
+        "memberships",
         "async with self._feed.changing():\n            subscription, new",
         "if True:\n            subscription, new",
     ),

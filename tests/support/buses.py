@@ -15,9 +15,10 @@ from sse_adapters.memory import MemoryBus, MemoryLine
 from sse_adapters.redis import RedisBus, RedisConnections
 from sse_domain.notes import HasRead, Note
 from sse_domain.ports import Bus
+from tests.support.patience import within
 from tests.support.redis_server import redis_prefix, redis_url
 
-_SECONDS = 20.0
+_SECONDS = 90.0
 _POLL_SECONDS = 0.01
 
 
@@ -44,7 +45,7 @@ class Node:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until what has been heard or missed makes this true."""
         try:
-            async with asyncio.timeout(_SECONDS):
+            async with within(_SECONDS):
                 while not condition():
                     self._changed.clear()
                     await self._changed.wait()
@@ -58,7 +59,7 @@ class Node:
     async def until_healthy(self, healthy: bool = True) -> None:
         """Wait until the bus says that it is, or is not. Nothing tells of it: it is looked at again and again."""
         try:
-            async with asyncio.timeout(_SECONDS):
+            async with within(_SECONDS):
                 while self.bus.health()["healthy"] is not healthy:  # noqa: ASYNC110
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
@@ -151,6 +152,6 @@ async def missed_and_back(*nodes: Node) -> None:
 
 async def logged(caplog: pytest.LogCaptureFixture, level: int, count: int) -> None:
     """Wait until the bus has logged so many lines of this level."""
-    async with asyncio.timeout(_SECONDS):
+    async with within(_SECONDS):
         while [record.levelno for record in caplog.records].count(level) < count:  # noqa: ASYNC110
             await asyncio.sleep(_POLL_SECONDS)

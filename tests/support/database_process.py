@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from sqlalchemy import URL
 
 from tests.support.missing import missing
+from tests.support.patience import within
 from tests.support.ports import free_port
 from tests.support.process_tree import killed_children, watchdog
 from tests.support.sql import answers
@@ -105,7 +106,7 @@ class DatabaseProcess(ABC):
             self._directory = await asyncio.to_thread(self._make_directory)
         self._launch(self._directory)
         try:
-            async with asyncio.timeout(_START_SECONDS):
+            async with within(_START_SECONDS):
                 await self._until_it_answers()
         except BaseException as error:
             await self.stop_by(signal.SIGKILL)

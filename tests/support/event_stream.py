@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from tests.support.http1 import ResponseHead, ResponseReader
+from tests.support.patience import within
 from tests.support.sse import EventStreamParser, Frame
 
 PATIENCE_SECONDS = 10.0
@@ -161,7 +162,7 @@ class EventStream:
     @asynccontextmanager
     async def _patience(self, seconds: float) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(seconds):
+            async with within(seconds):
                 yield
         except TimeoutError:
             raise AssertionError(f"waited {seconds} s in vain; {self._describe()}") from None
@@ -209,7 +210,7 @@ async def open_stream(
         loop = asyncio.get_running_loop()
         stream = EventStream(connection, method, last_event_id or "")
         try:
-            async with asyncio.timeout(patience):
+            async with within(patience):
                 await loop.sock_connect(connection, (url.hostname, url.port))
                 await loop.sock_sendall(connection, "\r\n".join(lines).encode())
                 await stream._until_head()

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import httpx
 
 API_PREFIX = "/api/v1/sse"
-_TIMEOUT_SECONDS = 10.0
+_TIMEOUT_SECONDS = 60.0
 
 JsonObject = dict[str, Any]
 

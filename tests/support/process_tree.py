@@ -50,7 +50,8 @@ def watchdog(pid: int, with_signal: signal.Signals, *directories: Path) -> subpr
 
     Its input, into which nobody writes, ends with us. Kill it when the server has ended.
     """
-    script = f'read -r _; kill -{int(with_signal)} {pid}; sleep 1; rm -rf "$@"'
+    ended = f"for _ in $(seq 50); do kill -0 {pid} || break; sleep 0.1; done"  # it writes until then
+    script = f'read -r _; kill -{int(with_signal)} {pid}; {ended}; rm -rf "$@"'
     return subprocess.Popen(
         ["/bin/sh", "-c", script, "watchdog", *directories],
         stdin=subprocess.PIPE,

@@ -13,13 +13,14 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import URL
 
+from tests.support.patience import within
 from tests.support.ports import free_port
 from tests.support.private_servers import run_private
 from tests.support.redis_server import PrivateRedis
 
 SERVICE = "hub"
 SLOTS = 16384
-_CHANGE_SECONDS = 30.0
+_CHANGE_SECONDS = 90.0
 _POLL_SECONDS = 0.05
 
 
@@ -58,7 +59,10 @@ class ReplicatedRedis(PrivateRedis):
 
 
 class PrivateSentinel(PrivateRedis):
-    """A sentinel that alone decides, and after half a second. It writes its configuration into its data directory."""
+    """A sentinel that alone decides. It writes its configuration into its data directory.
+
+    Once it has stood still itself for two seconds, it decides nothing for half a minute.
+    """
 
     @classmethod
     def initialisation(cls, data: Path) -> list[str]:
@@ -73,7 +77,7 @@ class PrivateSentinel(PrivateRedis):
     async def watch(self, master: PrivateRedis) -> None:
         """Under the name of SERVICE."""
         await ask(self, "SENTINEL", "MONITOR", SERVICE, "127.0.0.1", master.port, 1)
-        await ask(self, "SENTINEL", "SET", SERVICE, "down-after-milliseconds", 500, "failover-timeout", 2000)
+        await ask(self, "SENTINEL", "SET", SERVICE, "down-after-milliseconds", 4000, "failover-timeout", 2000)
 
     async def knows_replica(self) -> bool:
         """Whether it knows one that could become the master."""
@@ -159,7 +163,7 @@ async def replicates(server: PrivateRedis) -> bool:
 
 async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
     """Wait until this is true of servers, of which nothing tells. Where one refuses to say, it is not."""
-    async with asyncio.timeout(_CHANGE_SECONDS):
+    async with within(_CHANGE_SECONDS):
         while True:
             try:
                 if await holds():
@@ -171,7 +175,7 @@ async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
 
 class PrivateCluster:
     """Three masters with a third of the slots each; `spare` replicates the one that has the key, and takes its place
-    when it is gone."""
+    when that is gone and it is let."""
 
     def __init__(self, nodes: list[ClusterNode], key: str) -> None:
         self._key = key
@@ -196,6 +200,7 @@ class PrivateCluster:
         await self.spare.cluster("REPLICATE", owner_id)
         for node in self.masters:
             await eventually(lambda node=node: self._knows_replica(node, owner_id))  # type: ignore[misc]
+        await self._spare_may_take_over(False)  # from an owner that merely stood still
 
     async def move_key(self) -> ClusterNode:
         """Give the slot of the key, without any keys in it, to another master; which one."""
@@ -207,8 +212,12 @@ class PrivateCluster:
         return other
 
     async def taken_over(self) -> None:
-        """Wait until the spare has taken the owner's place."""
+        """Let the spare take the place of the owner, which is gone, and wait until it has."""
+        await self._spare_may_take_over(True)
         await eventually(self._spare_serves)
+
+    async def _spare_may_take_over(self, may: bool) -> None:
+        await ask(self.spare, "CONFIG", "SET", "cluster-replica-no-failover", "no" if may else "yes")
 
     async def _spare_serves(self) -> bool:
         role = await ask(self.spare, "ROLE")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.support.patience import within
 from tests.support.ports import free_port
 from tests.support.preloaded import PreloadedPython
 
@@ -20,6 +21,7 @@ _LISTENING = re.compile(r"listening on http://[0-9.]+:\d+")
 _WORKER_SERVES = re.compile(r"worker (\d+) \(pid (\d+)\) serves")
 _START_SECONDS = 60.0  # of several workers on a busy machine
 _STOP_SECONDS = 30.0
+_LAST_WORDS_SECONDS = 30.0
 _LOG_SECONDS = 60.0
 _READY_POLL_SECONDS = 0.02
 
@@ -89,7 +91,7 @@ class ServerProcess:
         self._launch()
         await asyncio.to_thread(self._listening_or_dead.wait, _START_SECONDS)
         try:
-            async with asyncio.timeout(_START_SECONDS):
+            async with within(_START_SECONDS):
                 await self._until_ready()
         except TimeoutError:
             raise AssertionError(f"not ready within {_START_SECONDS} s; its log:\n{self.log}") from None
@@ -160,7 +162,7 @@ class ServerProcess:
             raise AssertionError(f"still running after {_STOP_SECONDS} s; its log:\n{self.log}") from None
         if self._log_reader is not None:
             # Its output only ends when its last worker has gone as well.
-            await asyncio.to_thread(self._log_reader.join, _STOP_SECONDS)
+            await asyncio.to_thread(self._log_reader.join, _LAST_WORDS_SECONDS)
             assert not self._log_reader.is_alive(), f"it left workers behind; its log:\n{self.log}"
         self._process = None
         return exit_code

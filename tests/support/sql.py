@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,8 @@ from sqlalchemy import URL, Row, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
+
+from tests.support.patience import within
 
 _ANSWER_SECONDS = 5.0
 
@@ -31,7 +32,7 @@ async def query(url: URL | str, statement: str, **parameters: object) -> Sequenc
 async def answers(url: URL | str, question: str = "SELECT 1") -> bool:
     """Whether a server lets this user in, soon, and answers the question with what is true."""
     try:
-        async with asyncio.timeout(_ANSWER_SECONDS):
+        async with within(_ANSWER_SECONDS):
             [(answer,)] = await query(url, question)
     except (OSError, SQLAlchemyError):
         return False

@@ -6,8 +6,9 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -210,9 +211,12 @@ def test_a_run_that_is_interrupted_leaves_nothing_behind(load_program: Path, tmp
         directories = {Path(f"/proc/{pid}/cwd").readlink() for pid in started} - {CHECKOUT}
         assert len(directories) == 2  # a hub's and Redis'
         run.send_signal(signal.SIGTERM)
-        said = run.stderr.read()  # ends when the last that has inherited it has ended
+        said = run.stderr.read()  # ends when the last that has inherited it is about to end
     assert run.returncode == 128 + signal.SIGTERM, said
-    assert not [pid for pid in started if _runs(pid)]
+    deadline = time.monotonic() + 10
+    while (left := [pid for pid in started if _runs(pid)]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left
     assert not [each for each in directories if each.exists()]
     assert list(tmp_path.iterdir()) == []
 
@@ -252,6 +256,8 @@ def _runs(pid: int) -> bool:
 def _descendants(pid: int) -> list[int]:
     found = [pid]
     for each in found:
-        for task in Path(f"/proc/{each}/task").iterdir():
-            found += map(int, (task / "children").read_text().split())
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            for task in Path(f"/proc/{each}/task").iterdir():
+                with suppress(FileNotFoundError, ProcessLookupError):
+                    found += map(int, (task / "children").read_text().split())
     return found[1:]

@@ -3,10 +3,11 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.http1 import HttpViolationError, ResponseReader
+from tests.unit.domain.profile import PROPERTY
 
 CHUNKED = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -23,6 +24,7 @@ def test_a_chunked_body_is_put_together_and_ends_with_the_last_chunk() -> None:
     assert reader.head.headers == {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
 
 
+@settings(PROPERTY)
 @given(cuts=st.sets(st.integers(min_value=1, max_value=len(CHUNKED) - 1)))
 def test_how_the_bytes_are_split_changes_nothing(cuts: set[int]) -> None:
     reader = ResponseReader("GET")

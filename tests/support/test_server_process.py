@@ -79,8 +79,9 @@ async def test_a_server_that_ends_at_its_start_shows_its_log(tmp_path: Path) -> 
 
 
 async def test_workers_that_outlive_an_orderly_stop_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.support.server_process._STOP_SECONDS", 0.2)
     worker = "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
     async with run_stand_in(tmp_path, source=worker + SERVER) as server:
-        with pytest.raises(AssertionError, match="left workers behind"):
-            await server.terminate()
+        with monkeypatch.context() as hasty:
+            hasty.setattr("tests.support.server_process._LAST_WORDS_SECONDS", 0.2)
+            with pytest.raises(AssertionError, match="left workers behind"):
+                await server.terminate()

@@ -8,7 +8,7 @@ from contextlib import suppress
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -18,6 +18,7 @@ from tests.support.commit_replies import Conversation, MySqlConversation, Postgr
 from tests.support.databases import KINDS, fresh_database
 from tests.support.sql import query
 from tests.support.tcp_proxy import TcpProxy, run_proxy
+from tests.unit.domain.profile import PROPERTY
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -244,12 +245,14 @@ def replies(conversation: Conversation, said: bytes, cuts: set[int]) -> list[tup
     return [reply for piece in pieces for reply in conversation.reply(piece)]
 
 
+@settings(PROPERTY)
 @given(cuts=st.sets(st.integers(min_value=1, max_value=80)))
 def test_a_commit_of_postgresql_is_known_however_its_bytes_are_split(cuts: set[int]) -> None:
     read = replies(PostgresConversation(), b"".join(POSTGRES_REPLIES), cuts)
     assert read == [(message, number == 2) for number, message in enumerate(POSTGRES_REPLIES)]
 
 
+@settings(PROPERTY)
 @given(cut=st.integers(min_value=0, max_value=32))
 def test_a_client_that_asks_for_encryption_is_told_that_there_is_none(cut: int) -> None:
     said = POSTGRES_ASKS_TO_ENCRYPT + POSTGRES_START + b"QCOM"

@@ -3,10 +3,11 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.sse import EventStreamParser, Frame
+from tests.unit.domain.profile import PROPERTY
 
 
 def frames_of(stream: bytes) -> list[Frame]:
@@ -125,6 +126,7 @@ line_ends = [b"\n", b"\r", b"\r\n", b"\n\n", b"\r\n\r\n"]
 stream_pieces = st.lists(st.sampled_from(field_pieces + text_pieces + line_ends), max_size=40)
 
 
+@settings(PROPERTY)
 @given(pieces=stream_pieces, cuts=st.sets(st.integers(min_value=0, max_value=120)))
 def test_how_the_bytes_are_split_changes_nothing(pieces: list[bytes], cuts: set[int]) -> None:
     stream = b"".join(pieces)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 from http import HTTPStatus
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 import msgspec
 from litestar import Request
@@ -137,7 +137,7 @@ def _each_fault(fields: dict[str, msgspec.Raw], kind: type[msgspec.Struct]) -> I
             msgspec.json.decode(value, type=field.type)
         except msgspec.ValidationError as error:
             detail, _, place = str(error).partition(" - at `$")
-            yield Fault(field.encode_name + place.rstrip("`"), _readable(detail))
+            yield Fault(field.encode_name + place.rstrip("`"), _readable(detail, field.type))
     for name in fields:
         yield Fault(name[:64], "is not a field of this request", "unknown_field")
 
@@ -148,9 +148,24 @@ def _fields(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]
     return msgspec.structs.fields(kind)
 
 
-def _readable(detail: str) -> str:
-    """The decoder's words for a fault, in sentences where it speaks in patterns."""
+def _readable(detail: str, kind: object) -> str:
+    """The decoder's words for a fault in a value of this type, in sentences where it says less than it knows."""
     for pattern, sentence in PATTERN_SENTENCES.items():
         if repr(pattern) in detail:
             return sentence
-    return "is none of the values that it may have" if detail.startswith("Invalid enum value") else detail
+    if not detail.startswith("Invalid enum value"):
+        return detail
+    values = [msgspec.json.encode(value).decode() for value in _choice(kind)]
+    return f"must be {values[0]}" if len(values) == 1 else f"must be one of {', '.join(values)}"
+
+
+def _choice(kind: object) -> Iterator[object]:
+    """The values that a type lists. No field of a request holds two such lists."""
+    if get_origin(kind) is Literal:
+        yield from get_args(kind)
+    elif isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        for field in _fields(kind):
+            yield from _choice(field.type)
+    else:
+        for part in get_args(kind):
+            yield from _choice(part)

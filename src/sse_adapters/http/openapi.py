@@ -139,8 +139,9 @@ def _operations(router: Router) -> Iterator[tuple[str, str, Operation]]:
 
 
 def _handler_operations(path: str, handler: HTTPRouteHandler) -> Iterator[tuple[str, str, Operation]]:
+    """HEAD is told by the words of the operation that GET is."""
     if OPT_KEY in handler.opt:
-        for method in handler.http_methods:
+        for method in handler.http_methods - {HTTPMethod.HEAD}:
             yield path, method, handler.opt[OPT_KEY]
 
 

@@ -34,6 +34,7 @@ _PERSISTED = {
     "expire_at": "2025-03-01T13:00:00.000000Z",
     "connections": 1,
 }
+_NO_RECEIVER = "exactly one of user_id, client_id, group and broadcast must be given"
 _ANSWERS = {
     HTTPStatus.CREATED: Answer(
         description="It was sent; with `persist`, it is committed and reaches its whole audience.",
@@ -114,9 +115,9 @@ SEND_BATCH = Operation(
                             "type": "about:blank",
                             "title": "Bad Request",
                             "status": 400,
-                            "detail": "to: exactly one receiver must be given",
+                            "detail": f"to: {_NO_RECEIVER}",
                             "code": "invalid_to",
-                            "errors": [{"field": "to", "detail": "exactly one receiver must be given"}],
+                            "errors": [{"field": "to", "detail": _NO_RECEIVER}],
                         }
                     },
                 ]

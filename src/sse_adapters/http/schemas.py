@@ -99,7 +99,7 @@ class SendToOne(Sending, kw_only=True, forbid_unknown_fields=True):
     client_id: ClientId | None = None
 
     def receiver(self) -> Receiver:
-        return _only_receiver("receiver", user_id=self.user_id, client_id=self.client_id)
+        return _only_receiver("receiver", "user_id and client_id", user_id=self.user_id, client_id=self.client_id)
 
 
 class SendToGroup(Sending, kw_only=True, forbid_unknown_fields=True):
@@ -122,7 +122,12 @@ class To(Struct, kw_only=True, forbid_unknown_fields=True):
 
     def receiver(self) -> Receiver:
         return _only_receiver(
-            "to", user_id=self.user_id, client_id=self.client_id, group=self.group, broadcast=self.broadcast
+            "to",
+            "user_id, client_id, group and broadcast",
+            user_id=self.user_id,
+            client_id=self.client_id,
+            group=self.group,
+            broadcast=self.broadcast,
         )
 
 
@@ -202,11 +207,12 @@ class DisconnectAny(Disconnect, kw_only=True, forbid_unknown_fields=True):
     client_id: ClientId | None = None
 
     def receiver(self) -> Receiver:
-        return _only_receiver("receiver", user_id=self.user_id, client_id=self.client_id)
+        return _only_receiver("receiver", "user_id and client_id", user_id=self.user_id, client_id=self.client_id)
 
 
 def _only_receiver(
     field: str,
+    names: str,
     *,
     user_id: str | None = None,
     client_id: str | None = None,
@@ -214,7 +220,7 @@ def _only_receiver(
     broadcast: bool | None = None,
 ) -> Receiver:
     if (user_id, client_id, group, broadcast).count(None) != 3:
-        raise InvalidInput(field, "exactly one receiver must be given")
+        raise InvalidInput(field, f"exactly one of {names} must be given")
     if user_id is not None:
         return Receiver.user(user_id)
     if client_id is not None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from msgspec import Struct, msgpack
 
 from sse_domain.message import Message, Receiver
-from sse_domain.notes import Committed, EndStreams, HasRead, Note, Passing, StreamsEnded
+from sse_domain.notes import Answer, Committed, EndStreams, HasRead, LearnMemberships, Note, Passing
 from sse_domain.replay import LogHead
 
 VERSION = 1
@@ -49,8 +49,10 @@ def encoded(note: Note) -> list[bytes]:
     if isinstance(note, HasRead):
         return [_encode(_HasRead(note.user_id))]
     if isinstance(note, EndStreams):
-        return [_encode(_EndStreams(note.command_id, note.receiver, note.reconnect))]
-    return [_encode(_StreamsEnded(note.command_id, note.streams))]
+        return [_encode(_EndStreams(note.question_id, note.receiver, note.reconnect))]
+    if isinstance(note, LearnMemberships):
+        return [_encode(_LearnMemberships(note.question_id, note.epoch, note.version))]
+    return [_encode(_Answer(note.question_id, note.number))]
 
 
 def envelope(own_address: bytes, notes: Sequence[bytes]) -> bytes:
@@ -100,21 +102,30 @@ class _HasRead(Struct, array_like=True, tag=2):
 
 
 class _EndStreams(Struct, array_like=True, tag=3):
-    command_id: str
+    question_id: str
     receiver: Receiver
     reconnect: bool
 
     def note(self) -> Note:
-        return EndStreams(self.command_id, self.receiver, self.reconnect)
+        return EndStreams(self.question_id, self.receiver, self.reconnect)
 
 
-class _StreamsEnded(Struct, array_like=True, tag=4):
-    command_id: str
-    streams: int
+class _Answer(Struct, array_like=True, tag=4):
+    question_id: str
+    number: int
 
     def note(self) -> Note:
-        return StreamsEnded(self.command_id, self.streams)
+        return Answer(self.question_id, self.number)
+
+
+class _LearnMemberships(Struct, array_like=True, tag=5):
+    question_id: str
+    epoch: str
+    version: int
+
+    def note(self) -> Note:
+        return LearnMemberships(self.question_id, self.epoch, self.version)
 
 
 _encode = msgpack.Encoder().encode
-_decode = msgpack.Decoder(list[_Committed | _Passing | _HasRead | _EndStreams | _StreamsEnded]).decode
+_decode = msgpack.Decoder(list[_Committed | _Passing | _HasRead | _EndStreams | _Answer | _LearnMemberships]).decode

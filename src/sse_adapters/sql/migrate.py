@@ -32,18 +32,18 @@ _one_run_at_a_time = threading.Lock()
 async def upgrade(url: str, revision: str = "head") -> None:
     """Bring the database up to `revision`, creating what is missing. Nothing happens when it is there already.
 
-    Raises UnusableDatabase: the URL is not supported, the database can't be opened or written, or it is newer than
-    this version of the code.
+    Raises UnusableDatabase: the URL is not supported, the database can't be opened or written, it is beyond `revision`,
+    or it is newer than this version of the code.
     """
-    await asyncio.to_thread(_run, url, lambda config: _migrate(config, command.upgrade, revision))
+    await asyncio.to_thread(_run, url, lambda config: _upgrade(config, revision))
 
 
 async def downgrade(url: str, revision: str) -> None:
     """Take the database back to `revision`; `base` removes every table with all that it holds.
 
-    Raises UnusableDatabase, as `upgrade` does.
+    Raises UnusableDatabase, as `upgrade` does: here when the database is not as far as `revision`.
     """
-    await asyncio.to_thread(_run, url, lambda config: _migrate(config, command.downgrade, revision))
+    await asyncio.to_thread(_run, url, lambda config: _downgrade(config, revision))
 
 
 async def current(url: str) -> str | None:
@@ -84,9 +84,25 @@ def _config() -> Config:
     return config
 
 
-def _migrate(config: Config, change: Callable[[Config, str], None], target: str) -> None:
-    _known_revision(config)
-    change(config, target)
+def _upgrade(config: Config, target: str) -> None:
+    present, heights = _known_revision(config) or "base", _heights(config)
+    if heights.get(target, heights[present]) < heights[present]:
+        raise CommandError(f"the tables are at revision {present}, already beyond {target}; going down takes --down")
+    command.upgrade(config, target)
+
+
+def _downgrade(config: Config, target: str) -> None:
+    present, heights = _known_revision(config) or "base", _heights(config)
+    if heights.get(target, heights[present]) > heights[present]:
+        raise CommandError(f"the tables are at revision {present}, still below {target}; going up is without --down")
+    command.downgrade(config, target)
+
+
+def _heights(config: Config) -> dict[str, int]:
+    """How far up each revision is, by its name. What else Alembic understands, such as `+1`, it checks by itself."""
+    newest_first = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+    chain = ["base", *reversed(newest_first)]
+    return {revision: height for height, revision in enumerate(chain)} | {"head": len(newest_first)}
 
 
 def _known_revision(config: Config) -> str | None:

@@ -27,7 +27,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-WAIT_MS = 15_000  # a restarted server spreads its readers' return over five seconds
+WAIT_MS = 60_000  # a restarted server spreads its readers' return over five seconds
+LAUNCH_MS = 120_000
 RETRY_SETTINGS = {"SSE_RETRY_MS": "50", "SSE_DRAIN_SECONDS": "0"}
 
 
@@ -43,7 +44,7 @@ def chromium() -> Path:
 async def browser(chromium: Path) -> AsyncIterator[Browser]:
     expect.set_options(timeout=WAIT_MS)
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS, timeout=LAUNCH_MS)
         yield browser
         await browser.close()
 

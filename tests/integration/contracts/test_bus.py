@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from sse_domain.message import BROADCAST, MAX_DATA_BYTES, Message, Priority, Receiver
-from sse_domain.notes import Committed, EndStreams, HasRead, Note, Passing, StreamsEnded
+from sse_domain.notes import Answer, Committed, EndStreams, HasRead, LearnMemberships, Note, Passing
 from sse_domain.replay import LogHead
 from tests.support.buses import HUBS, Hub, Node, mark
 
@@ -31,8 +31,9 @@ NOTES: list[Note] = [
     HasRead("Zoë 🙂"),
     EndStreams("command-1", Receiver.user("ana"), True),
     EndStreams("command-2", Receiver.client("tab"), False),
-    StreamsEnded("command-1", 0),
-    StreamsEnded("command-2", 100_000),
+    LearnMemberships("question-1", "e" * 8, 7),
+    Answer("question-1"),
+    Answer("command-2", 100_000),
 ]
 
 
@@ -87,7 +88,10 @@ async def test_what_is_told_too_early_or_too_late_does_no_harm(hub: Hub) -> None
     assert mark(3) not in hearer.notes
 
 
-async def test_a_bus_that_is_closed_has_sent_what_was_told_and_hears_nothing_more(hub: Hub) -> None:
+async def test_a_bus_that_is_closed_has_sent_what_was_told_and_hears_nothing_more(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sse_adapters.redis.bus.CLOSE_SECONDS", 20)
     teller, hearer = await hub.nodes("teller", "hearer")
     told = [mark(number) for number in range(2000)]
     for note in told:

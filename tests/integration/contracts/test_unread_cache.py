@@ -21,6 +21,7 @@ from sse_domain.inbox import UnreadCounts, UnreadStamp
 from sse_domain.message import Priority
 from sse_domain.ports import UnreadCache
 from tests.integration.contracts.test_byte_for_byte import NAMES
+from tests.support.patience import within
 from tests.support.private_servers import run_private
 from tests.support.redis_kinds import run_cluster
 from tests.support.redis_server import PrivateRedis, redis_prefix, redis_url
@@ -222,20 +223,20 @@ async def test_a_redis_that_hangs_is_waited_for_once_and_for_a_quarter_of_a_seco
     cache = RedisUnreadCache(connections)
     os.kill(private_redis.pid, signal.SIGSTOP)
     try:
-        assert ANSWER_SECONDS <= await seconds_to_know_nothing(cache) < 2
+        async with within(2):
+            assert await seconds_to_know_nothing(cache) >= ANSWER_SECONDS
         assert pause_left(cache) > 0
-        before = monotonic()
-        for _ in range(100):
-            assert await cache.get(["ana"]) == {}
-            await cache.put({"ana": (STAMP, COUNTS)})
-        assert monotonic() - before < 2
+        async with within(2):
+            for _ in range(100):
+                assert await cache.get(["ana"]) == {}
+                await cache.put({"ana": (STAMP, COUNTS)})
         later(cache)
         waited = await asyncio.gather(*(seconds_to_know_nothing(cache) for _ in range(10)))
         assert len([seconds for seconds in waited if seconds >= ANSWER_SECONDS]) == 1
         assert await seconds_to_know_nothing(cache) < ANSWER_SECONDS
     finally:
         os.kill(private_redis.pid, signal.SIGCONT)
-    async with asyncio.timeout(PATIENT_SECONDS):
+    async with within(PATIENT_SECONDS):
         while await cache.get(["ana"]) != {"ana": (STAMP, COUNTS)}:
             later(cache)
 

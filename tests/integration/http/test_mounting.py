@@ -59,7 +59,7 @@ async def test_calls_and_streams_work_wherever_the_router_is(prefix_url: str) ->
     params = {"group": "g/2", "event_types": "t"}
     gzip = {"Accept-Encoding": "gzip"}
     async with (
-        httpx.AsyncClient(trust_env=False) as client,
+        httpx.AsyncClient(timeout=60, trust_env=False) as client,
         open_stream(base_url, f"{prefix}/stream/g%2F1/u%2F1", params=params, headers=gzip) as stream,
         open_stream(base_url, f"{prefix}/stream", params={"id": "c1"}) as by_query,
     ):
@@ -91,7 +91,10 @@ async def test_a_surrounding_applications_guards_and_middleware_see_every_kind_o
         return watching
 
     app = Litestar([hub_router(hub)], guards=[guard], middleware=[middleware], logging_config=None)
-    async with serve(app) as url, httpx.AsyncClient(base_url=f"{url}/api/v1/sse", trust_env=False) as client:
+    async with (
+        serve(app) as url,
+        httpx.AsyncClient(base_url=f"{url}/api/v1/sse", timeout=60, trust_env=False) as client,
+    ):
         for method, path in (("POST", "send"), ("POST", "send/batch"), ("GET", "stream"), ("GET", "info")):
             seen.clear()
             assert (await client.request(method, path)).status_code == 403

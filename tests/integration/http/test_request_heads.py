@@ -72,5 +72,11 @@ async def test_an_open_stream_is_not_taken_for_a_late_head(port: int, monkeypatc
     writer.close()
 
 
+async def test_a_target_that_is_not_ascii_is_told_how_to_be(port: int) -> None:
+    answer = await answer_to(port, "GET /api/v1/sse/stream?user_id=Zoë HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+    assert_refused(answer, 400, "malformed_request")
+    assert b"must be percent-encoded" in answer
+
+
 async def test_what_is_not_http_is_told_so(port: int) -> None:
     assert_refused(await answer_to(port, b"\x16\x03\x01 hello\r\n\r\n"), 400, "malformed_request")

@@ -236,3 +236,17 @@ async def test_health(api: HubApi, hub: HubService) -> None:
     live, ready = await api.client.get("/health/live"), await api.client.get("/health/ready")
     assert (live.status_code, ready.status_code) == (200, 503)
     assert ready.json() == {"status": "unavailable"}
+
+
+async def test_health_by_head_is_the_same_without_a_body(api: HubApi, hub: HubService) -> None:
+    for draining in (False, True):
+        hub.draining = draining
+        for path in ("/health/live", "/health/ready"):
+            whole, head = await api.client.get(path), await api.client.head(path)
+            assert (head.status_code, head.content) == (whole.status_code, b"")
+            assert head.headers["content-type"] == whole.headers["content-type"]
+            assert head.headers["content-length"] == whole.headers["content-length"]
+            assert head.headers["cache-control"] == "no-store"
+    refused = await api.client.post("/health/live")
+    assert refused.status_code == 405
+    assert {"GET", "HEAD"} <= set(refused.headers["allow"].split(", "))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -14,6 +13,7 @@ from sse_app.http_protocol import TransportProtocol
 from tests.integration.http.serving import serve
 from tests.support.event_stream import EventStream, open_stream
 from tests.support.http import open_api
+from tests.support.patience import within
 
 STREAM = "/api/v1/sse/stream"
 SMALL_BUFFER = 4096
@@ -82,7 +82,7 @@ async def test_a_reader_that_vanishes_is_forgotten(
         else:
             await stream.next()
         leave(stream)
-        async with asyncio.timeout(10), open_api(base_url) as api:
+        async with within(10), open_api(base_url) as api:
             while (await api.info())["connections"]:
                 pass
     assert [record for record in caplog.records if record.name == "sse_hub.http"] == []

@@ -33,7 +33,11 @@ async def test_what_needs_the_other_nodes_is_refused(
     method: str, path: str, body: JsonObject | None, status: int
 ) -> None:
     container = build_container(Settings(database_url="memory://", redis_url=f"redis://127.0.0.1:{free_port()}"))
-    async with container.node(), serve(container.app()) as url, httpx.AsyncClient(trust_env=False) as client:
+    async with (
+        container.node(),
+        serve(container.app()) as url,
+        httpx.AsyncClient(timeout=60, trust_env=False) as client,
+    ):
         response = await client.request(method, f"{url}{API_PREFIX}{path}", json=body)
     assert response.status_code == status, response.text
     if status == httpx.codes.SERVICE_UNAVAILABLE:

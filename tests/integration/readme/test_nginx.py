@@ -21,7 +21,7 @@ from tests.support.sse import Frame
 
 BATCH_BYTES = 16 * 1024 * 1024  # what a batch may have (SPEC §2)
 MESSAGE_BYTES = 250 * 1024
-SCALE = 100  # how much faster than in README.md time passes in the test of time-outs
+SCALE = 20  # how much faster than in README.md time passes in the test of time-outs
 
 # As root, nginx would drop to a user that can't reach the directory; otherwise it ignores `user`.
 _AROUND = """

@@ -51,7 +51,7 @@ def test_a_readme_without_its_marks_is_refused() -> None:
 
 
 def test_the_table_of_calls_has_exactly_those_of_the_api(server: ServerProcess) -> None:
-    document = httpx.get(f"{server.base_url}/schema/openapi.json", trust_env=False).json()
+    document = httpx.get(f"{server.base_url}/schema/openapi.json", timeout=60, trust_env=False).json()
     section = TEXT.partition("## HTTP API")[2].partition("\n## ")[0]
     first_cells = "".join(re.findall(r"^\| (`.*?) \|", section, re.MULTILINE))
     listed = re.findall(r"(/[a-z][a-z/{}_]*)[?`]", first_cells)
@@ -60,7 +60,7 @@ def test_the_table_of_calls_has_exactly_those_of_the_api(server: ServerProcess) 
 
 @pytest.mark.parametrize("url", sorted(set(re.findall(rf"<{ADDRESS}(/\S*)>", TEXT))))
 def test_a_page_that_is_pointed_to_is_there(server: ServerProcess, url: str) -> None:
-    page = httpx.get(server.base_url + url, headers={"Accept": "text/html"}, trust_env=False)
+    page = httpx.get(server.base_url + url, headers={"Accept": "text/html"}, timeout=60, trust_env=False)
     assert page.status_code == httpx.codes.OK
     assert page.text.startswith("<!doctype html>")
 
@@ -165,7 +165,7 @@ async def test_the_litestar_application_serves_streams_that_outlive_it(
         async with run_program(*uvicorn, directory=tmp_path) as program:
             url = (await program.until(r"running on (http://\S+)"))[1]
             async with (
-                httpx.AsyncClient(trust_env=False) as client,
+                httpx.AsyncClient(timeout=60, trust_env=False) as client,
                 open_stream(url, params={"user_id": "ada"}, last_event_id=last_event_id) as stream,
             ):
                 assert (await stream.next()).event == "sse.open"

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
+import signal
 import time
 from collections.abc import AsyncIterator
 
@@ -21,6 +23,7 @@ from sse_adapters.redis.waiting import MAX_NOTES
 from sse_adapters.redis.wire import address, envelope
 from tests.integration.redis.conftest import PREFIX
 from tests.support.buses import Hub, hear_each_other, logged, mark, missed_and_back, open_redis_hub
+from tests.support.patience import within
 from tests.support.redis_server import PrivateRedis
 from tests.support.tcp_proxy import TcpProxy, run_proxy
 
@@ -59,11 +62,10 @@ async def test_redis_comes_up_after_the_node(server: PrivateRedis, caplog: pytes
     await server.stop()
     async with open_redis_hub(str(server.url), PREFIX) as hub:
         nodes = ana, bob = hub.node("ana"), hub.node("bob")
-        began = time.perf_counter()
-        for node in nodes:
-            await node.bus.start(node.hear, node.miss)
-            node.bus.tell(mark(1))
-        assert time.perf_counter() - began < 0.5
+        async with within(0.5):
+            for node in nodes:
+                await node.bus.start(node.hear, node.miss)
+                node.bus.tell(mark(1))
         assert not ana.bus.health()["healthy"]
         await server.start()
         for node in nodes:
@@ -79,11 +81,16 @@ async def test_redis_kills_the_connections_of_subscribers(hub: Hub, operator: Re
     await hear_each_other(ana, bob, 2)
 
 
-async def test_redis_pauses(hub: Hub, operator: Redis) -> None:
+async def test_redis_stands_still(server: PrivateRedis, hub: Hub) -> None:
     ana, bob = await hub.nodes("ana", "bob")
     await hear_each_other(ana, bob, 1)
-    await operator.client_pause(int(NOTICED_SECONDS * 1000))
-    ana.bus.tell(mark(2))
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        ana.bus.tell(mark(2))
+        for node in (ana, bob):
+            await node.until_healthy(False)
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
     await missed_and_back(ana, bob)
     await hear_each_other(ana, bob, 3)
 
@@ -101,8 +108,9 @@ async def test_redis_gives_a_slow_node_up(server: PrivateRedis, hub: Hub, operat
     await hear_each_other(ana, bob, 1)
     slow = bob.bus._connection._transport  # type: ignore[attr-defined]
     slow.pause_reading()
-    while "for overcoming of output buffer limits" not in server.log:
+    while "for overcoming of output buffer limits" not in server.log and bob.missed == 1:
         await operator.publish(CHANNEL, b"x" * 100_000)
+    assert bob.missed == 1, "it came back by itself before Redis gave it up"
     slow.resume_reading()
     await missed_and_back(bob)
     assert ana.missed == 1
@@ -120,14 +128,12 @@ async def test_the_way_to_redis_swallows_everything(proxied: tuple[TcpProxy, Hub
     [ana], [bob] = await behind_proxy.nodes("ana"), await hub.nodes("bob")
     await hear_each_other(ana, bob, 1)
     proxy.blackhole()
-    began = time.perf_counter()
-    await ana.until_healthy(False)
-    assert time.perf_counter() - began < NOTICED_SECONDS
+    async with within(NOTICED_SECONDS):
+        await ana.until_healthy(False)
     assert proxy.connections <= 1, "the dead connection is given up, not kept beside another"
     await proxy.heal()
-    began = time.perf_counter()
-    await missed_and_back(ana)
-    assert time.perf_counter() - began < BACK_SECONDS
+    async with within(BACK_SECONDS):
+        await missed_and_back(ana)
     await hear_each_other(ana, bob, 2)
     assert bob.missed == 1
     assert bob.bus.health()["healthy"]
@@ -162,12 +168,12 @@ async def test_a_dead_redis_neither_slows_its_node_down_nor_takes_its_memory(
     [ana], [bob] = await behind_proxy.nodes("ana"), await hub.nodes("bob")
     await hear_each_other(ana, bob, 1)
     proxy.blackhole()
-    slowest = 0.0
+    took = []
     for number in range(10 * MAX_NOTES):
         began = time.thread_time()
         ana.bus.tell(mark(number))
-        slowest = max(slowest, time.thread_time() - began)
-    assert slowest < 0.05
+        took.append(time.thread_time() - began)
+    assert sorted(took)[-len(took) // 1000] < 0.005, "none is slow but those in which garbage is collected"
     assert ana.bus.health()["dropped"] == 9 * MAX_NOTES
     await proxy.heal()
     await ana.until_healthy()
@@ -183,21 +189,19 @@ async def test_a_bus_is_closed_in_a_moment_also_when_redis_is_dead(proxied: tupl
     proxy.blackhole()
     for node in (ana, bob):
         node.bus.tell(mark(2))
-    began = time.perf_counter()
-    await ana.bus.close()
-    assert time.perf_counter() - began < CLOSE_SECONDS + 0.5
+    async with within(CLOSE_SECONDS + 0.5):
+        await ana.bus.close()
     await bob.until_healthy(False)
-    began = time.perf_counter()
-    await bob.bus.close()
-    assert time.perf_counter() - began < 0.5, "what isn't connected has nothing to wait for"
+    async with within(0.5):  # what isn't connected has nothing to wait for
+        await bob.bus.close()
 
 
 async def test_a_connection_that_lives_is_kept_also_by_a_node_that_was_stopped(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sse_adapters.redis.bus.CANARY_SECONDS", 0.3)
+    monkeypatch.setattr("sse_adapters.redis.bus.CANARY_SECONDS", 0.5)
     ana, bob = await hub.nodes("ana", "bob")
-    too_long = 0.3 * 2 * CANARIES
+    too_long = 0.5 * 2 * CANARIES
     await asyncio.sleep(too_long)
     time.sleep(too_long)  # noqa: ASYNC251  (as SIGSTOP would)
     await hear_each_other(ana, bob, 1)

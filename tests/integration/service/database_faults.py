@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from random import Random
+from random import Random, uniform
 
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
@@ -14,8 +14,8 @@ from sqlalchemy.pool import NullPool
 
 from tests.support.sql import query
 
-# InnoDB shows who waits as it was when somebody last looked, if that was less than 0.1 s ago.
-_POLL_SECONDS = 0.15
+# InnoDB shows who waits as it was, until nobody has looked for 0.1 s: those who poll it must not do so in step.
+_POLL_SECONDS = (0.12, 0.4)
 _AHEAD = 20  # seqs that the log goes on before it meets the foreign row
 
 _CONNECTIONS = {
@@ -68,7 +68,7 @@ class DatabaseFaults:
             if held_up:
                 return
             # It is seen from outside only; there is nothing to await but the next look.
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(uniform(*_POLL_SECONDS))
 
     async def deadlock(self, seen: Callable[[], bool]) -> None:
         """Let an append and a foreign transaction wait for each other, until it is `seen` to have been the append that

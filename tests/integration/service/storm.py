@@ -22,7 +22,7 @@ RECEIVERS: tuple[JsonObject, ...] = (*({"user_id": user} for user in USERS), {"g
 LAST = "storm.last"
 PUBLISHERS = 4
 PAUSE_SECONDS = 0.05  # before something is sent again; much less than Retry-After asks for
-SECONDS = 90  # that a storm may take: one that loses a message would wait for it for ever
+SECONDS = 240  # that a storm may take: one that loses a message would wait for it for ever
 
 
 class Uptime:

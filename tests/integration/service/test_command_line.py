@@ -21,7 +21,7 @@ from tests.support.event_stream import open_stream
 from tests.support.http import API_PREFIX, open_api
 from tests.support.server_process import run_server
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 
 
 def sse_hub(directory: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:

@@ -37,7 +37,7 @@ async def test_priorities_go_first_among_what_waits(server: ServerProcess, api: 
 async def test_a_message_expires_everywhere_at_once(server: ServerProcess, api: HubApi) -> None:
     async with open_stream(server.base_url, params={"user_id": "ttl-watcher", "unread": "1"}) as watcher:
         before = (await opened(watcher))["unread"]["total"]
-        sent = await api.send("note", {"n": 1}, user_id="ttl-watcher", persist=True, ttl=0.4)
+        sent = await api.send("note", {"n": 1}, user_id="ttl-watcher", persist=True, ttl=3)
         assert sent["expire_at"] is not None
         assert (await watcher.until(is_application)).json == {"n": 1}
         await watcher.until(lambda frame: frame.event == "sse.unread" and frame.json["total"] == before + 1)

@@ -25,7 +25,7 @@ from tests.support.server_process import ServerProcess, run_server
 from tests.support.sse import Frame
 from tests.unit.app.conftest import RecordingWriter
 
-GRACE_SECONDS = 5.0  # what the end may take beside the drain
+GRACE_SECONDS = 25.0  # what the end may take beside the drain
 RETRY_MS = 700
 
 
@@ -92,11 +92,11 @@ async def test_every_stream_is_told_and_resumes_after_the_restart(
 
 
 async def test_streams_end_in_waves_while_nothing_new_is_taken(tmp_path: Path) -> None:
-    settings = {"SSE_DRAIN_SECONDS": "2", "SSE_RETRY_MS": str(RETRY_MS)}
+    settings = {"SSE_DRAIN_SECONDS": "4", "SSE_RETRY_MS": str(RETRY_MS)}
     async with (
         run_server(tmp_path, settings) as server,
         AsyncExitStack() as stack,
-        streams_of(server, 8) as streams,
+        streams_of(server, 16) as streams,
     ):
         # Each on a connection that there was before, since no new one is accepted.
         apis = [await stack.enter_async_context(open_api(server.base_url)) for _ in range(3)]
@@ -118,7 +118,7 @@ async def test_streams_end_in_waves_while_nothing_new_is_taken(tmp_path: Path) -
             async with open_api(server.base_url) as newcomer:
                 await newcomer.client.get("/health/live")
         await asyncio.gather(*ends)
-        assert monotonic() - begun >= 1.5, "one stream each quarter of a second"
+        assert monotonic() - begun >= 3.5, "one stream each quarter of a second"
         async with asyncio.timeout(GRACE_SECONDS):
             assert await exit_code == 0
 
@@ -230,5 +230,5 @@ async def test_a_second_interrupt_does_not_wait_for_the_drain(tmp_path: Path) ->
         begun = monotonic()
         os.kill(server.pid, signal.SIGINT)
         assert await server.exited() == 0
-        assert monotonic() - begun < 5, "one stream each quarter of a second would take three times that"
+        assert monotonic() - begun < 10, "one stream each quarter of a second would take half as much again"
         await asyncio.gather(*ends, return_exceptions=True)  # told or cut off, none is left

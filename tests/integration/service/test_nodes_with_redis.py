@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from statistics import median
 from time import monotonic
 from typing import Any
 
@@ -16,10 +17,12 @@ from redis.asyncio import Redis
 from tests.integration.service.reading import opened
 from tests.support.event_stream import EventStream, StreamEndedError, open_stream
 from tests.support.http import API_PREFIX, JsonObject
+from tests.support.patience import within
 from tests.support.redis_server import redis_prefix, redis_url
 from tests.support.server_process import ServerProcess, run_server
 
-SECONDS = 20  # that a test may take: one that misses something would wait for it for ever
+HEARTBEAT_SECONDS = 2.0
+SECONDS = 60  # that something may take: what is missed would be waited for for ever
 
 
 class Nodes:
@@ -42,15 +45,17 @@ class Nodes:
 
     async def see_each_other(self, node: ServerProcess) -> None:
         """Until this node hears, and knows of the other."""
-        info = await self.ask(node, "GET", "/info")
-        while not info["bus"]["healthy"] or len(info["nodes"]) < 2:
-            await asyncio.sleep(0.01)
+        async with within(SECONDS):
             info = await self.ask(node, "GET", "/info")
+            while not info["bus"]["healthy"] or len(info["nodes"]) < 2:
+                await asyncio.sleep(0.01)
+                info = await self.ask(node, "GET", "/info")
 
     async def until(self, path: str, holds: str, value: object, *, node: ServerProcess) -> Any:
         """Ask again and again until the answer has this."""
-        while (answer := await self.ask(node, "GET", path))[holds] != value:  # noqa: ASYNC110  (another process)
-            await asyncio.sleep(0.01)
+        async with within(SECONDS):
+            while (answer := await self.ask(node, "GET", path))[holds] != value:  # noqa: ASYNC110  (another process)
+                await asyncio.sleep(0.01)
         return answer
 
 
@@ -62,13 +67,12 @@ async def nodes(tmp_path: Path) -> AsyncIterator[Nodes]:
             "SSE_DATABASE_URL": f"sqlite+aiosqlite:///{tmp_path / 'hub.db'}",
             "SSE_REDIS_URL": redis_url(),
             "SSE_REDIS_PREFIX": prefix,
-            "SSE_HEARTBEAT_SECONDS": "0.4",
+            "SSE_HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS),
             "SSE_DRAIN_SECONDS": "0.2",
         }
         here, there = [await stack.enter_async_context(run_server(tmp_path, settings)) for _ in range(2)]
         client = await stack.enter_async_context(httpx.AsyncClient(timeout=30, trust_env=False))
         both = Nodes(here, there, client, prefix)
-        await stack.enter_async_context(asyncio.timeout(SECONDS))
         for node in (here, there):
             await both.see_each_other(node)
         yield both
@@ -90,15 +94,34 @@ async def test_what_is_sent_to_one_node_reaches_the_streams_of_the_other(nodes: 
         assert await event_of(stream) == 7
 
 
+async def test_a_join_and_a_leave_are_in_force_on_every_node_once_they_are_answered(nodes: Nodes) -> None:
+    team = {"user_id": "ada", "group": "team"}
+    async with open_stream(nodes.here.base_url, params={"user_id": "ada"}) as stream:
+        await opened(stream)
+        for number in range(10):
+            for sender in (nodes.here, nodes.there):
+                await nodes.ask(nodes.there, "POST", "/subscribe", team)
+                await nodes.send(sender, {"group": "team"}, number)
+                await nodes.ask(nodes.there, "POST", "/unsubscribe", team)
+                await nodes.send(sender, {"group": "team"}, -1)
+        await nodes.send(nodes.there, {"user_id": "ada"}, 10)
+        given = [await event_of(stream)]
+        while given[-1] != 10:
+            given.append(await event_of(stream))
+    assert given == [*sorted([*range(10)] * 2), 10]
+
+
 async def test_it_does_not_wait_for_the_tick(nodes: Nodes) -> None:
-    """Twenty in a row, each sent when the one before has come: with the tick it would take some ten seconds."""
-    began = monotonic()
+    """Twenty in a row, each sent when the one before has come: with the tick each would take half a second or more."""
+    latencies = []
     async with open_stream(nodes.here.base_url, params={"user_id": "ada"}) as stream:
         await opened(stream)
         for number in range(20):
+            began = monotonic()
             await nodes.send(nodes.there, {"user_id": "ada"}, number, persist=True)
             assert await event_of(stream) == number
-    assert monotonic() - began < 10
+            latencies.append(monotonic() - began)
+    assert median(latencies) < 0.4
 
 
 async def test_a_stream_resumes_on_the_other_node(nodes: Nodes) -> None:
@@ -151,10 +174,13 @@ async def test_everyone_is_seen_from_every_node_and_gone_with_a_node_that_crashe
             assert (lobby["clients"], lobby["users"]) == (["phone"], ["ada"])
             clients = await nodes.ask(node, "GET", "/clients?limit=10")
             assert {client["client_id"] for client in clients["clients"]} == {"phone", "tv"}
-        await nodes.there.kill9()
-        began = monotonic()
+        node_id = (await nodes.ask(nodes.there, "GET", "/info"))["node_id"]
+        async with Redis.from_url(redis_url()) as redis:
+            said = [key async for key in redis.scan_iter(f"*{nodes.prefix}*:{node_id}:*")]
+            assert said
+            await nodes.there.kill9()
+            assert max([await redis.pttl(key) for key in said]) <= 2 * HEARTBEAT_SECONDS * 1000, "it is gone by then"
         await nodes.until("/info", "connections", 1, node=nodes.here)
-        assert monotonic() - began < 2 * 0.4 + 2, "two heartbeats, and the time to see it"
         [ada] = (await nodes.ask(nodes.here, "GET", "/online?user_id=ada"))["users"]
         assert ada["online"] is False
 
@@ -181,17 +207,17 @@ async def test_a_large_count_is_cached_and_never_wrong(nodes: Nodes) -> None:
     unread = "/messages/unread?user_id=ada"
     redis = Redis.from_url(redis_url())
     try:
+        async with within(SECONDS):
+            # When Redis is slow to answer, it is not asked again for some seconds.
+            while not (await nodes.ask(nodes.here, "GET", "/info"))["unread_cache"]["hits"]:
+                assert (await nodes.ask(nodes.here, "GET", unread))["total"] == 300
         for expected, path, body in [
-            (300, "/send", None),
-            (300, "/send", None),
             (301, "/send", {"user_id": "ada", "event_type": "t", "data": 1, "persist": True}),
             (0, "/messages/read", {"user_id": "ada", "all": True}),
         ]:
-            if body is not None:
-                await nodes.ask(nodes.there, "POST", path, body)
+            await nodes.ask(nodes.there, "POST", path, body)
             assert (await nodes.ask(nodes.here, "GET", unread))["total"] == expected
-        cache = (await nodes.ask(nodes.here, "GET", "/info"))["unread_cache"]
-        assert (cache["hits"] > 0, cache["drift"]) == (True, 0)
+        assert (await nodes.ask(nodes.here, "GET", "/info"))["unread_cache"]["drift"] == 0
         assert [key async for key in redis.scan_iter(f"*{nodes.prefix}*unread*")], "it is in Redis"
     finally:
         await redis.aclose()

@@ -148,7 +148,7 @@ async def test_a_cursor_of_another_log_is_reset(server: ServerProcess, api: HubA
 
 
 async def test_a_cursor_older_than_what_is_kept_is_reset_and_one_that_missed_nothing_is_not(tmp_path: Path) -> None:
-    days = str(0.5 / 86_400)
+    days = str(3 / 86_400)
     async with (
         run_server(tmp_path, {"SSE_RETENTION_DAYS": days, "SSE_CLEANUP_SECONDS": "0.1"}) as server,
         open_api(server.base_url) as api,

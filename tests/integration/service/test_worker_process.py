@@ -14,7 +14,7 @@ from sse_app.settings import Settings
 from sse_app.supervisor import NotServing
 from sse_app.worker_process import WorkerProcesses
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 BEGINNING = """
 import os, signal, socket, sys
 from sse_app.worker_process import Assignment

@@ -147,7 +147,7 @@ async def ready_until(server: ServerProcess, done: asyncio.Event) -> int:
     """Ask for readiness on one new connection after the other; how many were answered, each that it is ready."""
     answers = 0
     while not done.is_set():
-        async with httpx.AsyncClient(base_url=server.base_url, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=server.base_url, trust_env=False, timeout=GRACE_SECONDS) as client:
             assert (await client.get("/health/ready")).status_code == httpx.codes.OK
         answers += 1
     return answers

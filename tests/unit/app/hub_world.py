@@ -178,6 +178,12 @@ class HubWorld(Turns):
                 witness.excuse_if_not_audience([message], memberships)
         self._excuse_read(witness)
 
+    def begins_to_know(self, node: WatchedNode, reader: str, least: Sequence[int], most: Sequence[int]) -> None:
+        """A node has opened a stream of this reader, and takes it to have been given that much, if it did not know of
+        it: it may have heard of it meanwhile."""
+        node.furthest.setdefault(reader, [0, 0, 0] if reader in self.furthest else list(least))
+        _advance(self.furthest, reader, most)
+
     def given(self, stream: WatchedStream, message: Message) -> None:
         witness, node = stream.known, stream.node
         seen = self.memberships.seen_by(node.knowledge, stream.identity.user_id, message.receiver.id)

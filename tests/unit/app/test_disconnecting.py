@@ -44,7 +44,7 @@ async def test_streams_are_ended_and_turned_away_on_every_node(nodes: Nodes, who
 
 
 async def test_a_node_is_asked_again_and_ends_them_once(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sse_app.disconnecting.ASKING_SECONDS", 0)
+    monkeypatch.setattr("sse_app.questions.ASKING_SECONDS", 0)
     await nodes.report()
     await nodes.there.open(client_id="tv")
     asked = asyncio.create_task(nodes.here.hub.disconnect("tv"))
@@ -59,7 +59,7 @@ async def test_a_node_is_asked_again_and_ends_them_once(nodes: Nodes, monkeypatc
 
 
 async def test_a_node_that_does_not_answer_is_told_of(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sse_app.disconnecting.ASKING_SECONDS", 0)
+    monkeypatch.setattr("sse_app.questions.ASKING_SECONDS", 0)
     await nodes.report()
     _, writer = await nodes.here.open(client_id="tv")
     with pytest.raises(NodesUnavailable):
@@ -68,7 +68,7 @@ async def test_a_node_that_does_not_answer_is_told_of(nodes: Nodes, monkeypatch:
 
 
 async def test_a_node_that_is_gone_is_not_waited_for(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sse_app.disconnecting.ASKING_SECONDS", 0)
+    monkeypatch.setattr("sse_app.questions.ASKING_SECONDS", 0)
     await nodes.report()
     asked = asyncio.create_task(nodes.here.hub.disconnect("tv"))
     await nodes.notes.until(1)
@@ -135,7 +135,7 @@ async def test_whoever_gives_up_asking_leaves_nothing_behind_and_an_answer_chang
     with pytest.raises(asyncio.CancelledError):
         await asked
     nodes.notes.let_all_go()
-    assert not nodes.here.container.disconnections()._asking
+    assert not nodes.here.container.questions()._asking
     assert await disconnect(nodes, client_id="tv") == 0, "it was done all the same"
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
 
+import msgspec
 import pytest
 
-from sse_app import BROADCAST, HubService, Receiver, draft
+from sse_app import BROADCAST, HubService, Receiver, Settings, draft, open_hub
 from sse_app.in_process import LISTENER_BUFFER
-from sse_domain.errors import InvalidInput
+from sse_domain.errors import InvalidInput, ShuttingDown
 from sse_domain.inbox import InboxEntry
 from tests.unit.app.conftest import Parts
 
@@ -110,3 +115,71 @@ async def test_bad_values_are_the_same_errors_as_over_http(node: Parts, wrong: s
     with pytest.raises(InvalidInput) as raised:
         await _bad_call(node.hub, wrong)
     assert raised.value.code == f"invalid_{wrong}"
+
+
+@dataclass
+class Reading:
+    value: Any
+
+
+class Record(msgspec.Struct):
+    value: Any
+
+
+class Limit(Enum):
+    NONE = math.inf
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, Limit.NONE])
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda number: number,
+        lambda number: [1, [number]],
+        lambda number: {"a": {"b": number}},
+        lambda number: {1: None, 2: number},
+        lambda number: (None, number),
+        lambda number: frozenset([number]),
+        lambda number: Reading([number]),
+        lambda number: [Record({"a": number})],
+        lambda number: [10**30, number],
+        lambda number: [msgspec.Raw(b"null"), number],
+    ],
+    ids=["itself", "list", "dict", "by number", "tuple", "set", "dataclass", "Struct", "large", "raw"],
+)
+def test_what_json_has_no_number_for_is_refused(around: Any, number: Any) -> None:
+    with pytest.raises(InvalidInput, match="neither NaN nor Infinity") as raised:
+        draft(BROADCAST, "t", around(number))
+    assert raised.value.field == "data"
+
+
+@pytest.mark.parametrize(
+    ("data", "encoded"),
+    [
+        (None, b"null"),
+        ("null", b'"null"'),
+        ({"a": None, "b": [1.5, (1e308, -0.0)]}, b'{"a":null,"b":[1.5,[1e308,-0.0]]}'),
+        ([None, 10**30], b"[null,1000000000000000000000000000000]"),
+        ([None, msgspec.Raw(b"1.0")], b"[null,1.0]"),
+        ([None, Record(Reading(1.5))], b'[null,{"value":{"value":1.5}}]'),
+        # What in MessagePack looks like Infinity.
+        ([None, 0xCB7FF00000000000], b"[null,14663702794532290560]"),
+        ([None, msgspec.Raw(b"1.0"), 0xCB7FF00000000000], b"[null,1.0,14663702794532290560]"),
+    ],
+    ids=["none", "text", "floats", "large", "raw", "nested", "lookalike", "raw lookalike"],
+)
+def test_null_is_what_was_given_as_none(data: Any, encoded: bytes) -> None:
+    assert draft(BROADCAST, "t", data).data == encoded
+
+
+async def test_a_closed_hub_takes_nothing() -> None:
+    async with open_hub(Settings(database_url="memory://")) as hub:
+        pass
+    for options in ({}, {"event_id": "e1"}, {"persist": True}):
+        with pytest.raises(ShuttingDown):
+            await hub.send_to_user("ada", "t", 1, **options)
+    answers = await hub.send_batch([draft(BROADCAST, "t", 1), draft(BROADCAST, "t", 1, persist=True)])
+    assert [type(answer) for answer in answers] == [ShuttingDown] * 2
+    with pytest.raises(ShuttingDown):
+        async with hub.listen(user_id="ada"):
+            pass

@@ -37,7 +37,10 @@ async def test_what_is_committed_elsewhere_comes_with_the_note_and_without_readi
     assert (writer.types, nodes.reads) == (["t"], 0)
 
 
-async def test_notes_that_overtake_each_other_close_the_hole_themselves(nodes: Nodes) -> None:
+async def test_notes_that_overtake_each_other_close_the_hole_themselves(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sse_app.following.PATIENCE_SECONDS", 60)
     _, writer = await nodes.here.open(user_id="ada")
     for number in range(3):
         await nodes.there.hub.send_to_user("ada", "t", number, persist=True)

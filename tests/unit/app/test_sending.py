@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -76,11 +77,32 @@ async def test_generated_ids_are_ordered_by_time(node: Parts) -> None:
     assert ids == sorted(ids)
 
 
-def test_generated_ids_of_one_instant_are_all_different() -> None:
+async def test_generated_ids_are_in_the_order_of_their_batch(node: Parts) -> None:
+    answers = await node.hub.send_batch([draft(ADA, "t", n, persist=n % 8 < 4) for n in range(100)])
+    ids = [answer.event_id for answer in answers if isinstance(answer, Receipt)]
+    assert len(ids) == 100
+    assert ids == sorted(ids)
+
+
+def test_generated_ids_of_one_instant_rise() -> None:
     event_ids, now = EventIds(), datetime(2026, 1, 1, tzinfo=UTC)
     drawn = [event_ids.new(now) for _ in range(2 * RANDOM_PARTS + 1)]
-    assert len(set(drawn)) == len(drawn)
+    assert all(before < after for before, after in pairwise(drawn))
     assert all(re.fullmatch("019b76daa800[0-9a-f]{20}", each) for each in drawn), "the instant, then 80 bits"
+    steps = [int(after, 16) - int(before, 16) for before, after in pairwise(drawn)]
+    assert max(steps) > 2**60, "nobody can tell the next from the one before"
+    assert len(set(steps)) == len(steps)
+
+
+def test_generated_ids_rise_when_the_clock_goes_back_and_when_an_instant_is_full() -> None:
+    event_ids, now = EventIds(), datetime(2026, 1, 1, tzinfo=UTC)
+    drawn = [event_ids.new(now + timedelta(seconds=seconds)) for seconds in (0, -3600, -1, -3600)]
+    drawn += [event_ids.new(now) for _ in range(200_000)]
+    drawn += [event_ids.new(now + timedelta(seconds=1))]
+    assert all(before < after for before, after in pairwise(drawn))
+    assert {len(each) for each in drawn} == {32}
+    assert drawn[-2].startswith("019b76daa80"), "ahead of its time by little"
+    assert drawn[-1].startswith("019b76daabe8")
 
 
 async def test_what_another_process_committed_is_found_by_the_tick(node: Parts) -> None:

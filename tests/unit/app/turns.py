@@ -74,6 +74,7 @@ class Turns:
                 if not self._busy():
                     break
             self._turn()
+            self.seconds += MOMENT / 100  # for whoever waits for another node's answer, which does not come
         self.gates.open = False
         assert not self._busy(), "something waits for ever"
 

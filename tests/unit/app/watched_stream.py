@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sse_app.connection import Connection
 from sse_domain.api import FrameWriter
-from sse_domain.cursor import Positions, parse_cursor
+from sse_domain.cursor import START, Positions, parse_cursor
 from sse_domain.message import Message, ReceiverType
 from sse_domain.replay import ReplayMode, StreamRequest
 from tests.unit.domain.model import Identity, Memberships, Witness, is_expired
@@ -196,9 +196,27 @@ class WatchedStream(FrameWriter):
             self._world.begins(self.node, self.witness)
             self._check_beginning(begin, head)
         for reader in self.readers:
-            for furthest in (self._world.furthest, self.node.furthest):
-                furthest.setdefault(reader, [0, 0, 0])
+            least = most = START
+            if cursor is None and reader == self._client and reader not in self._asked.furthest:
+                # What lies before it is not owed to a client that was not known, unless it is its own.
+                least, most = (self._before_own(begin, START, expired=expired) for expired in (True, False))
+            self._world.begins_to_know(self.node, reader, least, most)
         self._check_counts(payload["unread"])
+
+    @property
+    def _client(self) -> str | None:
+        return None if self.request.client_id is None else f"client {self.request.client_id}"
+
+    def _before_own(self, positions: Positions, beyond: Sequence[int], *, expired: bool) -> Positions:
+        """`positions`, or just before the first message beyond what it was given that is to its client: also one that
+        has expired, if that may not have been so when it was looked for."""
+        before, now = list(positions), self._world.clock.now()
+        for message in self._world.log:
+            seq, priority = message.seq or 0, message.priority
+            own = message.receiver.type is ReceiverType.CLIENT and message.receiver.id == self.request.client_id
+            if own and seq > beyond[priority] and (expired or not is_expired(message, now)):
+                before[priority] = min(before[priority], seq - 1)
+        return Positions(*before)
 
     def _check_counts(self, told: object) -> None:
         """SPEC §2: they are the user's own, of some moment since the stream was asked for."""
@@ -243,10 +261,13 @@ class WatchedStream(FrameWriter):
         if given_before is None:
             return  # a client that nobody knew may have become known meanwhile
         given_now = self._world.furthest.get(reader, given_before)
-        for position, before, now in zip(begin, given_before, given_now, strict=True):
+        owed_at_least = Positions(*given_before).nearest(Positions.level(self._asked.head))
+        if self._client is not None:
+            given = self._asked.furthest.get(self._client, START)
+            owed_at_least = self._before_own(owed_at_least, given, expired=True)
+        for position, least, now in zip(begin, owed_at_least, given_now, strict=True):
             assert position <= now, "begins beyond what its reader was given"
-            if self.request.client_id is None:
-                assert position >= min(before, self._asked.head), "gives again what its reader was given"
+            assert position >= least, "gives again what its reader was given, or was not there for"
 
 
 def _positions(cursor: str) -> Positions:

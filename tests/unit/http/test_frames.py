@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sse_adapters.http.frames import (
@@ -19,6 +19,7 @@ from sse_adapters.http.frames import (
 )
 from sse_domain.message import BROADCAST, Message, Priority
 from tests.support.sse import EventStreamParser, Frame
+from tests.unit.domain.profile import PROPERTY
 
 
 def message(data: bytes, event_type: str = "t") -> Message:
@@ -72,6 +73,7 @@ JSON_VALUES = st.recursive(
 )
 
 
+@settings(PROPERTY)
 @given(values=st.lists(JSON_VALUES, max_size=5), indent=st.none() | st.sampled_from([0, "\r", "\r\n", "\t"]))
 def test_any_json_in_any_layout_comes_back(values: list[object], indent: int | str | None) -> None:
     texts = [json.dumps(value, ensure_ascii=False, indent=indent) for value in values]

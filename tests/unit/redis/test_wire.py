@@ -13,7 +13,7 @@ from msgspec import msgpack
 
 from sse_adapters.redis.wire import MAX_NOTE_BYTES, VERSION, Unreadable, address, encoded, envelope, opened
 from sse_domain.message import BROADCAST, MAX_DATA_BYTES, Message, Priority, Receiver, ReceiverType
-from sse_domain.notes import Committed, EndStreams, HasRead, Note, Passing, StreamsEnded
+from sse_domain.notes import Answer, Committed, EndStreams, HasRead, LearnMemberships, Note, Passing
 from sse_domain.replay import LogHead
 from tests.unit.domain.profile import PROPERTY
 
@@ -43,7 +43,8 @@ notes = st.one_of(
     st.builds(Passing, texts, numbers, many),
     st.builds(HasRead, texts),
     st.builds(EndStreams, texts, receivers, st.booleans()),
-    st.builds(StreamsEnded, texts, numbers),
+    st.builds(LearnMemberships, texts, texts, numbers),
+    st.builds(Answer, texts, numbers),
 )
 
 
