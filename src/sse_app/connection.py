@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sse_app.flow import SharedRun, StreamFlow
 from sse_domain.api import FrameWriter, OpenStream
-from sse_domain.cursor import START, Positions, encode_cursor
+from sse_domain.cursor import Positions, encode_cursor
 from sse_domain.delivery import Delivery
 from sse_domain.inbox import UnreadCounts
 from sse_domain.message import Receiver, ReceiverType
@@ -24,6 +24,7 @@ class Connection(OpenStream):
     """An open stream of a client, and of a user if it has one.
 
     `addressed`: a message was sent to its client although the application did not name it.
+    `first_visit`: one of its readers was never seen before; that it came is recorded though it is given nothing.
     `client_start` is what a client is not owed that was never seen before: what it was not there for.
     `unread_told` are the counts that a stream which wants to be told them was told last; None for one that does not.
     """
@@ -55,6 +56,7 @@ class Connection(OpenStream):
         client_id: str,
         named_client: bool,
         client_start: Positions,
+        first_visit: bool,
         unread_told: UnreadCounts | None,
         connected_at: datetime,
         delivery: Delivery,
@@ -75,7 +77,7 @@ class Connection(OpenStream):
         self.closed = False
         self.blocked_since: float | None = None
         self.client_start = client_start
-        self.recorded = [0, 0, 0] if client_start == START else []
+        self.recorded = [] if first_visit else [0, 0, 0]
         self.unread_owed: UnreadCounts | None = None
         self._flow = flow
         self._forget = forget

@@ -97,6 +97,7 @@ class StreamOpener:
                 client_id=audience.client_id or "",
                 named_client=request.client_id is not None,
                 client_start=client_start,
+                first_visit=not (start.resumed or known.delivered.keys() >= set(_owed(request))),
                 unread_told=counts if request.unread else None,
                 connected_at=self._clock.now(),
                 delivery=Delivery(audience, considered, head.seq, self._caps, self._hub.flow.budget),

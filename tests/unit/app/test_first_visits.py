@@ -67,3 +67,29 @@ async def test_it_is_known_to_have_come_also_after_a_crash(node: Parts) -> None:
     await node.container.ledger().flush()
     await node.hub.broadcast("new", 1, persist=True)
     assert await visit(await start_parts(node.clock, store=node.container.store())) == ["new"]
+
+
+async def test_when_a_user_was_last_seen_is_known_also_after_a_crash(node: Parts) -> None:
+    came = node.clock.now()
+    await node.open(user_id="ada")
+    await node.container.ledger().flush()
+    node.clock.advance(60)
+    restarted = await start_parts(node.clock, store=node.container.store())
+    [ada] = await restarted.hub.online(["ada"])
+    assert (ada.online, ada.last_seen) == (False, came)
+
+
+async def test_that_somebody_has_come_is_written_once(node: Parts) -> None:
+    records = []
+    record = node.container.store().inbox.record_delivered
+
+    async def counted(readers: Any) -> None:
+        records.extend(readers)
+        await record(readers)
+
+    node.container.store().inbox.record_delivered = counted
+    for _ in range(3):
+        await node.open(user_id="ada", client_id="tv")
+        await node.container.ledger().flush()
+        await node.container.ledger().flush()
+    assert len(records) == 2
