@@ -7,7 +7,7 @@ import pytest
 from tests.chaos.checker import check, told
 from tests.chaos.ideal import IdealHub
 from tests.chaos.random_story import RandomStory
-from tests.chaos.record import Fault, Received, Record
+from tests.chaos.record import Attempt, Disconnect, Fault, Received, Record
 from tests.chaos.scene import NOBODY, frames
 
 
@@ -144,3 +144,14 @@ def test_nothing_is_said_of_a_node_that_could_not_learn() -> None:
 
 def frame_now(hub: IdealHub, event: str, cursor: str, data: object) -> Received:
     return Received(at=hub.step(), not_before=hub.now - 0.001, event=event, id=cursor, data=data, has_data=True)
+
+
+def test_a_disconnect_without_an_answer_may_come_after_the_next() -> None:
+    hub = IdealHub()
+    asked = hub.step()
+    lost = Attempt(node="two", at=asked, ended_at=hub.step(), status=503)
+    hub.record.disconnects.append(Disconnect(client_id="phone", reconnect=True, attempts=[lost]))
+    bob = hub.open("bob", client="phone", stays=False)
+    hub.disconnect("phone", reconnect=False)
+    frames(bob)[-1].data = {"reason": "disconnected", "reconnect": True}
+    assert passes(hub.finish())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.chaos.laws.evidence import LEARN_SECONDS
+from tests.chaos.laws.evidence import LEARN_SECONDS, settled_at
 from tests.chaos.laws.stream_laws import NO_CONTENT
 from tests.chaos.laws.streams import Stream, Streams
 from tests.chaos.record import FOREVER, Disconnect
@@ -49,7 +49,12 @@ def _concerned(streams: Streams) -> Iterator[tuple[Stream, Disconnect]]:
             if not evidence.record.bus and accepted.node != connection.node:
                 continue
             others = [c for c in evidence.record.disconnects if c.client_id == command.client_id and c is not command]
-            alone = not any(command.at < other.at < command.at + DISMISSAL_SECONDS for other in others)
+            alone = not any(
+                command.at < other.at < command.at + DISMISSAL_SECONDS
+                # What was asked for before may come later, if it was not answered.
+                or other.at < command.at < settled_at(other) + LEARN_SECONDS
+                for other in others
+            )
             calm_until = min(connection.until, command.answered_at + DISMISSAL_SECONDS)
             if alone and calm_until < FOREVER and evidence.is_calm(connection.node, command.at, calm_until):
                 yield stream, command
