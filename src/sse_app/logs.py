@@ -35,6 +35,15 @@ class JsonLines(logging.Formatter):
         return msgspec.json.encode(line, enc_hook=str).decode()
 
 
+def without_traceback_of_pools(record: logging.LogRecord) -> bool:
+    """A lost connection that a pool throws away takes one line: the store has told what was lost, and in an outage a
+    traceback for each would bury that. For `addFilter`: every record passes."""
+    if record.name.startswith("sqlalchemy.pool") and record.exc_info:
+        record.msg, record.args = f"{record.getMessage()}: {record.exc_info[1]}", ()
+        record.exc_info = None
+    return True
+
+
 def configure_logging(log_format: str, level: str, worker: int | None = None) -> None:
     """Send all logs to standard error, the hub's own from `level` on; those of one worker of several with its number.
 
@@ -46,6 +55,7 @@ def configure_logging(log_format: str, level: str, worker: int | None = None) ->
     else:
         tag = "" if worker is None else f"[{worker}] "
         output.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)-7s {tag}%(name)s: %(message)s"))
+    output.addFilter(without_traceback_of_pools)
     least = logging.getLevelNamesMapping()[level.upper()]
     logging.basicConfig(handlers=[output], level=max(least, logging.WARNING), force=True)
     logging.getLogger("sse_hub").setLevel(least)

@@ -45,6 +45,20 @@ def test_what_json_has_no_word_for_is_written_as_text() -> None:
     assert formatted("odd", reason=RuntimeError("broken"))["reason"] == "broken"
 
 
+@pytest.mark.usefixtures("_logging_as_before")
+def test_a_connection_that_a_pool_lost_takes_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("text", "INFO")
+    for name in ("sqlalchemy.pool.impl.AsyncAdaptedQueuePool", "sse_hub.feed"):
+        try:
+            raise RuntimeError("gone")
+        except RuntimeError:
+            logging.getLogger(name).exception("terminating %r", "it")
+    pool, own, *traceback = capsys.readouterr().err.splitlines()
+    assert pool.endswith("AsyncAdaptedQueuePool: terminating 'it': gone")
+    assert own.endswith("sse_hub.feed: terminating 'it'")
+    assert traceback[0].startswith("Traceback")
+
+
 @pytest.fixture
 def _logging_as_before() -> Iterator[None]:
     root, own = logging.getLogger(), logging.getLogger("sse_hub")
