@@ -86,9 +86,6 @@ def _engine(url: URL, isolation_level: str, connections: int, timeout_seconds: f
         pool_size=connections,
         max_overflow=0,
         pool_timeout=timeout_seconds,
-        # Every transaction here is ended by whoever began it. One more ROLLBACK would cost a round trip, and an error
-        # in the log where the server has gone meanwhile.
-        pool_reset_on_return=None,
         isolation_level=isolation_level,
         hide_parameters=True,
         connect_args={
