@@ -98,6 +98,15 @@ class Evidence:
         return (listed for listing in self.record.listings for listed in listing.messages)
 
     @cached_property
+    def unseen(self) -> list[Message]:
+        """What may have been committed although nobody was answered, and has expired and been removed unseen."""
+        return [
+            self._message(send.n, 0)
+            for send in self.record.sends
+            if send.persist and send.ttl is not None and send.accepted is None and send.n not in self._seqs
+        ]
+
+    @cached_property
     def by_n(self) -> dict[int, Message]:
         return {message.send.n: message for message in self.messages}
 

@@ -50,6 +50,11 @@ def unread(streams: Streams, user_id: str, moment: Moment) -> Unread:
         sure = entry.must_from <= begun and until < entry.must_until
         if sure and not (in_group and not marks.is_visible(user_id, message, until)):
             unread.least.append(message)
+    for message in streams.evidence.unseen:
+        kind, receiver = message.send.to
+        gone_by = settled_at(message.send) + (message.send.ttl or 0)
+        if message.sent_at <= until and begun <= gone_by and (kind in ("broadcast", "group") or receiver == user_id):
+            unread.most.append(message)
     return unread
 
 
