@@ -155,3 +155,17 @@ def test_a_disconnect_without_an_answer_may_come_after_the_next() -> None:
     hub.disconnect("phone", reconnect=False)
     frames(bob)[-1].data = {"reason": "disconnected", "reconnect": True}
     assert passes(hub.finish())
+
+
+def test_what_was_committed_without_an_answer_and_is_gone_may_have_been_counted() -> None:
+    hub = IdealHub()
+    hub.open("ada", user="ada")
+    lost = hub.send(("user", "ada"), answered=False, committed=False)
+    count = hub.count("ada")
+    count.counts["total"] += 1
+    for key, value in (("by_priority", "normal"), ("by_event_type", lost.event_type)):
+        count.counts[key][value] = count.counts[key].get(value, 0) + 1
+    record = hub.finish()
+    assert check(record), "without a TTL it would be there still"
+    lost.ttl = 1
+    assert passes(record)

@@ -53,7 +53,8 @@ def unread(streams: Streams, user_id: str, moment: Moment) -> Unread:
     for message in streams.evidence.unseen:
         kind, receiver = message.send.to
         gone_by = settled_at(message.send) + (message.send.ttl or 0)
-        if message.sent_at <= until and begun <= gone_by and (kind in ("broadcast", "group") or receiver == user_id):
+        for_user = kind in ("broadcast", "group") or (kind, receiver) == ("user", user_id)
+        if for_user and message.sent_at <= until and begun <= gone_by:
             unread.most.append(message)
     return unread
 
